@@ -1,0 +1,32 @@
+/* backend.c - the table of backends, best first. */
+#include "backend/backend.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const ca_backend_vt *const rows[] = {
+    &ca_backend_epoll,
+    &ca_backend_poll,
+    NULL,
+};
+
+const ca_backend_vt *
+ca_backend_find(const char *name)
+{
+    if (strcmp(name, "auto") == 0) {
+        return rows[0];
+    }
+    for (int i = 0; rows[i] != NULL; i++) {
+        if (strcmp(rows[i]->name, name) == 0) {
+            return rows[i];
+        }
+    }
+    return NULL;
+}
+
+const ca_backend_vt *
+ca_backend_at(int i)
+{
+    int nrows = (int)(sizeof(rows) / sizeof(rows[0])) - 1;
+    return i >= 0 && i < nrows ? rows[i] : NULL;
+}

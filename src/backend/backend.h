@@ -1,0 +1,93 @@
+/* backend.h - the whole contract between the reactor and one kernel interface.
+ *
+ * Completion-shaped: callers arm operations and are handed finished ones; they
+ * never learn which backend they have.  A readiness interface imitates that, a
+ * completion ring does it by nature.
+ *
+ * Operations of kind POLL_IN and POLL_OUT are level-triggered and repeat: an
+ * armed one finishes again in every wait in which its descriptor is ready (or
+ * in error or hung up: both directions finish then), until it is cancelled.
+ *
+ * Ownership: the memory of an op belongs to whoever arms it and stays valid
+ * until cancel() returned.  The backend holds at most one armed op per
+ * direction and descriptor.  Nothing here closes a caller's descriptor.
+ */
+#ifndef CA_BACKEND_BACKEND_H
+#define CA_BACKEND_BACKEND_H
+
+#include "base/dlist.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum {
+    CA_OP_POLL_IN,                     /* readable, or hung up, or in error */
+    CA_OP_POLL_OUT,                    /* writable, or hung up, or in error */
+} ca_op_kind;
+
+typedef struct ca_op {
+    ca_dnode link;                     /* in a list of finished ops or alone */
+    int fd;                            /* not owned */
+    ca_op_kind kind;
+    bool armed;                        /* the backend's; read-only outside */
+} ca_op;
+
+typedef struct ca_backend ca_backend;
+
+typedef struct ca_backend_vt {
+    const char *name;
+    /* Make one; 0 or -errno. */
+    int (*open)(ca_backend **out);
+    /* Release everything; armed ops are forgotten. */
+    void (*close)(ca_backend *be);
+    /* Watch op->fd.  Arming an armed op registers its descriptor anew, which
+     * heals a number that was closed and reused meanwhile; if it was finished
+     * and not yet taken, it is taken off that list (it finishes again if it
+     * is ready still).  0, or -errno and then nothing has changed: -EBADF,
+     * -EPERM (a file that cannot be waited for: regular file, directory),
+     * -EEXIST (another op holds that direction), -ENOMEM, -ENOSPC. */
+    int (*arm)(ca_backend *be, ca_op *op);
+    /* Forget op, also when its descriptor is closed or reused already, and
+     * take it off any list of finished ops.  Harmless when it is not armed. */
+    void (*cancel)(ca_backend *be, ca_op *op);
+    /* Block at most timeout_ns (0: only look, CA_CLOCK_NEVER: no limit).
+     * 0, or -errno (-EINTR when a signal came).  Touches nothing that arm or
+     * cancel touch, so they may run in other threads meanwhile; whether a
+     * wait that is going on notices what they did is not promised (who needs
+     * that wakes it, see reactor/wake.h). */
+    int (*wait)(ca_backend *be, int64_t timeout_ns);
+    /* Append what the last wait found to `done`: kernel order, for one
+     * descriptor POLL_IN before POLL_OUT.  An op cancelled since, or of an
+     * earlier generation of its number, is dropped. */
+    void (*reap)(ca_backend *be, ca_dnode *done);
+    /* In a forked child, before anything else: cut every tie with the
+     * parent's kernel object and watch the armed ops with one of our own.
+     * Ops whose descriptor is closed stay armed and silent.  0, or -errno and
+     * then the ties are cut, nothing is watched, and it may be tried again
+     * (cancel and close are harmless in between). */
+    int (*after_fork)(ca_backend *be);
+} ca_backend_vt;
+
+struct ca_backend {
+    const ca_backend_vt *vt;           /* first member of every backend */
+};
+
+static inline void
+ca_op_init(ca_op *op, ca_op_kind kind, int fd)
+{
+    ca_dlist_init(&op->link);
+    op->fd = fd;
+    op->kind = kind;
+    op->armed = false;
+}
+
+/* The row called `name`, NULL when there is none.  "auto" is the first row. */
+const ca_backend_vt *ca_backend_find(const char *name);
+
+/* The i-th row, best first; NULL after the last. */
+const ca_backend_vt *ca_backend_at(int i);
+
+extern const ca_backend_vt ca_backend_epoll;
+extern const ca_backend_vt ca_backend_poll;
+
+#endif
