@@ -1,0 +1,128 @@
+/* tasks.c - "Creating futures and tasks": ours, or the interpreter's own.
+ *
+ * Ours where the guard found that they fit (task/guard.h), else asyncio's.
+ * Whatever is unusual (a task factory, other arguments) is left to the
+ * stdlib's create_task() of the running Python, which knows what that Python's
+ * factories take.
+ */
+#include "api/api.h"
+
+#include "py/args.h"
+#include "task/task.h"
+
+#define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
+
+PyDoc_STRVAR(create_future_doc,
+"create_future($self)\n--\n\n"
+"Return a new Future attached to the loop.\n\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Creating futures and tasks\".");
+
+static PyObject *
+loop_py_create_future(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaLoop *self = (CaLoop *)op;
+    ca_state *st = self->st;
+    if (st->native_tasks && !self->debug) {
+        return ca_future_new(self);
+    }
+    PyObject *type = st->native_tasks
+                         ? Py_NewRef(st->FutureType)
+                         : PyObject_GetAttr(st->futures_module,
+                                            st->names[CA_STR_Future]);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyObject *result = PyObject_Vectorcall(type, &op, 0, st->kw_loop);
+    Py_DECREF(type);
+    return result;
+}
+
+/* Where a keyword of ours stands among name=, context=; -1 elsewhere. */
+static int
+keyword_index(const ca_state *st, PyObject *name)
+{
+    return name == st->names[CA_STR_name]      ? 0
+           : name == st->names[CA_STR_context] ? 1
+                                               : -1;
+}
+
+/* Task(coro, loop=self, name=..., context=...) with what was given. */
+static PyObject *
+make_task(CaLoop *self, PyObject *coro, PyObject *name, PyObject *context)
+{
+    ca_state *st = self->st;
+    PyObject *values[4] = {coro, (PyObject *)self};
+    PyObject *kwnames = st->kw_loop;
+    if (name != NULL && context != NULL) {
+        kwnames = st->kw_loop_name_context;
+        values[2] = name;
+        values[3] = context;
+    } else if (name != NULL) {
+        kwnames = st->kw_loop_name;
+        values[2] = name;
+    } else if (context != NULL) {
+        kwnames = st->kw_loop_context;
+        values[2] = context;
+    }
+    PyObject *type = st->native_tasks
+                         ? Py_NewRef(st->TaskType)
+                         : PyObject_GetAttr(st->tasks_module,
+                                            st->names[CA_STR_Task]);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyObject *task = PyObject_Vectorcall(type, values, 1, kwnames);
+    Py_DECREF(type);
+    return task;
+}
+
+PyDoc_STRVAR(create_task_doc,
+"create_task($self, /, coro, **kwargs)\n--\n\n"
+"Run a coroutine as a Task; its first step is queued, not run.\n\n"
+"Keywords are those of the running Python's create_task(): name, context and\n"
+"what later versions add.  A task factory gets what it gets from stock.\n\n"
+"Errors: RuntimeError when the loop is closed, TypeError when coro is not a\n"
+"coroutine.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Creating futures and tasks\".");
+
+static PyObject *
+loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    CaLoop *self = (CaLoop *)op;
+    PyObject *given[2] = {NULL, NULL};
+    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    bool usual = nargs == 1 && self->task_factory == Py_None &&
+                 (!self->debug || self->st->native_tasks);
+    for (Py_ssize_t k = 0; k < nkw && usual; k++) {
+        int i = keyword_index(self->st, PyTuple_GET_ITEM(kwnames, k));
+        usual = i >= 0;
+        if (usual) {
+            given[i] = args[nargs + k];
+        }
+    }
+    if (!usual) {
+        return ca_stock_call(self->st->StockBaseLoop,
+                             self->st->names[CA_STR_create_task], op, args,
+                             nargs, kwnames);
+    }
+    if (ca_loop_check_open(self) < 0) {
+        return NULL;
+    }
+    bool context_is_plain = given[1] == NULL || given[1] == Py_None ||
+                            PyContext_CheckExact(given[1]);
+    if (self->st->native_tasks && context_is_plain &&
+        ca_future_native_loop(self->st, op) != NULL) {
+        return ca_task_new(self, args[0], given[0], given[1]);
+    }
+    return make_task(self, args[0], given[0], given[1]);
+}
+
+PyMethodDef ca_task_methods[] = {
+    {"create_future", loop_py_create_future, METH_NOARGS, create_future_doc},
+    {"create_task", FASTCALL(loop_py_create_task),
+     METH_FASTCALL | METH_KEYWORDS, create_task_doc},
+    {0},
+};

@@ -1,0 +1,184 @@
+/* loop.c - birth, death and small questions of struct CaLoop.
+ *
+ * States: new (closed is true, nothing open) -> open, by _open() -> running
+ * and back, as often as wanted -> closed for ever, by close() or the
+ * collector. Native state exists from tp_new on, so that any method may be
+ * called on a loop whose __init__ never ran: it says that the loop is closed.
+ */
+#include "loop/loop.h"
+
+#include "loop/handle.h"
+#include "loop/object.h"
+#include "loop/overrides.h"
+#include "loop/ready.h"
+#include "loop/run.h"
+
+#include <string.h>
+
+int
+ca_loop_check_open(const CaLoop *self)
+{
+    if (self->closed) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    return 0;
+}
+
+int
+ca_loop_check_thread(const CaLoop *self)
+{
+    if (self->thread_id != 0 &&
+        self->thread_id != PyThread_get_thread_ident()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Non-thread-safe operation invoked on an event loop "
+                        "other than the current one");
+        return -1;
+    }
+    return 0;
+}
+
+double
+ca_loop_time_s(CaLoop *self)
+{
+    if ((ca_overrides_now(self) & CA_OVERRIDE_TIME) == 0) {
+        return ca_clock_to_s(ca_clock_now_ns());
+    }
+    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)self,
+                                              self->st->names[CA_STR_time]);
+    if (now == NULL) {
+        return -1.0;
+    }
+    double now_s = PyFloat_AsDouble(now);
+    Py_DECREF(now);
+    return now_s;
+}
+
+/* The reactor's owners are references to handles. */
+static void
+drop_owner(void *owner)
+{
+    Py_DECREF((PyObject *)owner);
+}
+
+/* The heap gives up its references one by one, last first: no sifting. */
+static void
+drop_timers(ca_heap *timers)
+{
+    while (timers->count > 0) {
+        ca_timer *timer = timers->entries[timers->count - 1].timer;
+        ca_heap_remove(timers, timer);
+        Py_DECREF(ca_timer_handle_of(timer));
+    }
+}
+
+void
+ca_loop_release(CaLoop *self)
+{
+    self->closed = true;
+    drop_timers(&self->reactor.timers);
+    ca_reactor_close(&self->reactor, drop_owner);
+    ca_ready_clear(self);
+    ca_signals_close(&self->signals);
+    Py_CLEAR(self->fileobjs);
+    ca_context_clear(&self->contexts);
+}
+
+PyObject *
+ca_loop_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+               PyObject *Py_UNUSED(kwargs))
+{
+    ca_state *st = ca_state_of_type(type);
+    if (st == NULL) {
+        return NULL;
+    }
+    if (type == st->LoopType) {
+        PyErr_SetString(PyExc_TypeError,
+                        "cannot create 'casyncio._native.Loop' instances; "
+                        "use casyncio.Loop");
+        return NULL;
+    }
+    CaLoop *self = (CaLoop *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->st = st;
+    self->closed = true;
+    self->signals = (ca_signals){.read_fd = -1, .write_fd = -1};
+    self->budget = (ca_poll_budget){.turns = CA_BUDGET_TURNS,
+                                    .time_ns = CA_BUDGET_TIME_NS};
+    self->task_factory = Py_NewRef(Py_None);
+    self->current_handle = Py_NewRef(Py_None);
+    self->slow_callback_s = PyFloat_FromDouble(0.1);
+    if (self->slow_callback_s == NULL || ca_overrides_update(self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int
+visit_owners(const CaLoop *self, visitproc visit, void *arg)
+{
+    const ca_watch_table *watches = &self->reactor.watches;
+    for (size_t fd = 0; fd < watches->cap; fd++) {
+        if (watches->by_fd[fd] != NULL) {
+            Py_VISIT((PyObject *)watches->by_fd[fd]->owner[CA_OP_POLL_IN]);
+            Py_VISIT((PyObject *)watches->by_fd[fd]->owner[CA_OP_POLL_OUT]);
+        }
+    }
+    return 0;
+}
+
+static int
+visit_timers(const CaLoop *self, visitproc visit, void *arg)
+{
+    const ca_heap *timers = &self->reactor.timers;
+    for (size_t i = 0; i < timers->count; i++) {
+        Py_VISIT(ca_timer_handle_of(timers->entries[i].timer));
+    }
+    return 0;
+}
+
+int
+ca_loop_tp_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CaLoop *self = (CaLoop *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->task_factory);
+    Py_VISIT(self->current_handle);
+    Py_VISIT(self->slow_callback_s);
+    Py_VISIT(self->fileobjs);
+    Py_VISIT(self->contexts.snapshot);
+    Py_VISIT(self->contexts.spare);
+    int stop = visit_owners(self, visit, arg);
+    if (stop == 0) {
+        stop = visit_timers(self, visit, arg);
+    }
+    return stop != 0 ? stop : ca_ready_traverse(self, visit, arg);
+}
+
+int
+ca_loop_tp_clear(PyObject *op)
+{
+    CaLoop *self = (CaLoop *)op;
+    ca_loop_release(self);
+    Py_CLEAR(self->task_factory);
+    Py_CLEAR(self->current_handle);
+    Py_CLEAR(self->slow_callback_s);
+    return 0;
+}
+
+void
+ca_loop_tp_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    ca_state *st = ((CaLoop *)op)->st;
+    PyObject_GC_UnTrack(op);
+    if (st != NULL && st->known_loop == (CaLoop *)op) {
+        st->known_loop = NULL;
+    }
+    (void)ca_loop_tp_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}

@@ -1,0 +1,85 @@
+/* loop.h - struct CaLoop: the one struct that every room above may read.
+ *
+ * Everything belongs to the loop's thread, with the interpreter lock held.
+ * Other threads come in through call_soon_threadsafe() only: they hold the
+ * lock too, push into `ready` and wake the reactor if the loop is `waiting`.
+ */
+#ifndef CA_LOOP_LOOP_H
+#define CA_LOOP_LOOP_H
+
+#include "base/clock.h"
+#include "base/ring.h"
+#include "py/context.h"
+#include "py/state.h"
+#include "reactor/reactor.h"
+#include "reactor/signals.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a user may replace, in a subclass or on the instance, and our own code
+ * calls on a hot path: one bit each, see overrides.c. */
+enum {
+    CA_OVERRIDE_TIME = 1u << 0,
+    CA_OVERRIDE_CALL_AT = 1u << 1,
+    CA_OVERRIDE_RUN_ONCE = 1u << 2,
+    CA_OVERRIDE_CALL_SOON = 1u << 3,
+    CA_OVERRIDE_HASH = 1u << 4,        /* the type's, see task/registry.h */
+};
+
+/* How long ready callbacks may keep the loop from looking at its
+ * descriptors. */
+typedef struct {
+    int turns;                       /* at most so many turns without a look */
+    int64_t time_ns;                   /* and at most about so long */
+    int turns_left;
+    uint64_t looked_ticks;             /* ca_clock_ticks() at the last look */
+} ca_poll_budget;
+
+typedef struct CaLoop {
+    PyObject_HEAD
+    ca_state *st;                      /* borrowed: our type keeps it alive */
+    ca_ring ready;                    /* words own a reference each, ready.h */
+    ca_reactor reactor;                /* owners and timers own a reference */
+    ca_signals signals;                /* made when first asked for */
+    ca_context_cache contexts;
+    ca_pace pace;
+    ca_poll_budget budget;
+    uint64_t turn_ticks;               /* ca_clock_ticks() of this turn */
+    uint64_t pending_ticks;            /* at the last pending work */
+
+    PyObject *current_task;            /* borrowed: its step is on the stack */
+    bool current_published;            /* it is in asyncio's dict */
+
+    PyObject *task_factory;            /* strong; None: stock's default */
+    PyObject *current_handle;          /* strong; None; debug mode only */
+    PyObject *slow_callback_s;         /* strong; slow_callback_duration */
+    PyObject *fileobjs;               /* strong; dict fd -> object, see fd.c */
+
+    unsigned long thread_id;          /* runs in this thread; 0: not running */
+    uint32_t overrides;                /* CA_OVERRIDE_* bits in force */
+    uint32_t instance_overrides;       /* those set on the instance */
+    unsigned int type_version;         /* of the type that was asked */
+    bool closed;                       /* also true before _open() */
+    bool stopping;
+    bool debug;
+    bool waiting;                      /* in a wait that may block: wake it */
+    bool must_poll;                    /* the next turn looks, whatever else */
+    bool polled;                       /* this turn has looked */
+} CaLoop;
+
+/* Raise RuntimeError('Event loop is closed') if it is; 0 or -1. */
+int ca_loop_check_open(const CaLoop *self);
+
+/* Raise RuntimeError if the loop runs in another thread; 0 or -1. */
+int ca_loop_check_thread(const CaLoop *self);
+
+/* Seconds on the loop's clock, asking a replaced time() if there is one; -1.0
+ * with an exception set on failure.  May run Python. */
+double ca_loop_time_s(CaLoop *self);
+
+/* Drop everything that waits to run, and close what we own.  May run Python
+ * (destructors); the loop is already closed for it. */
+void ca_loop_release(CaLoop *self);
+
+#endif

@@ -1,0 +1,69 @@
+/* overrides.c - see overrides.h. */
+#include "loop/overrides.h"
+
+static const struct {
+    int name;                          /* index in ca_state.names */
+    uint32_t bit;
+} watched[] = {
+    {CA_STR_time, CA_OVERRIDE_TIME},
+    {CA_STR_call_at, CA_OVERRIDE_CALL_AT},
+    {CA_STR__run_once, CA_OVERRIDE_RUN_ONCE},
+    {CA_STR_call_soon, CA_OVERRIDE_CALL_SOON},
+};
+enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
+
+int
+ca_overrides_init(ca_state *st)
+{
+    for (int i = 0; i < N_WATCHED; i++) {
+        PyObject *native = PyObject_GetAttr((PyObject *)st->LoopType,
+                                            st->names[watched[i].name]);
+        if (native == NULL) {
+            return -1;
+        }
+        st->native_methods[i] = native;
+    }
+    return 0;
+}
+
+int
+ca_overrides_update(CaLoop *self)
+{
+    ca_state *st = self->st;
+    uint32_t bits = Py_TYPE(self)->tp_hash == st->LoopType->tp_hash
+                        ? 0
+                        : CA_OVERRIDE_HASH;
+    for (int i = 0; i < N_WATCHED; i++) {
+        PyObject *found = PyObject_GetAttr((PyObject *)Py_TYPE(self),
+                                           st->names[watched[i].name]);
+        if (found == NULL) {
+            return -1;
+        }
+        bits |= found == st->native_methods[i] ? 0 : watched[i].bit;
+        Py_DECREF(found);
+    }
+    self->overrides = bits | self->instance_overrides;
+    self->type_version = Py_TYPE(self)->tp_version_tag;
+    return 0;
+}
+
+int
+ca_overrides_setattro(PyObject *op, PyObject *name, PyObject *value)
+{
+    if (PyObject_GenericSetAttr(op, name, value) < 0) {
+        return -1;
+    }
+    CaLoop *self = (CaLoop *)op;
+    for (int i = 0; i < N_WATCHED; i++) {
+        PyObject *known = self->st->names[watched[i].name];
+        if (name == known || PyUnicode_Compare(name, known) == 0) {
+            if (value != NULL) {
+                self->instance_overrides |= watched[i].bit;
+            } else {
+                self->instance_overrides &= ~watched[i].bit;
+            }
+            return ca_overrides_update(self);
+        }
+    }
+    return 0;
+}

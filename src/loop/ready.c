@@ -1,0 +1,297 @@
+/* ready.c - see ready.h.
+ *
+ * Entries are taken out one by one, before they run: an exception that leaves
+ * the loop, or a nested turn, finds the rest of the batch in the ring.
+ */
+#include "loop/ready.h"
+
+#include "loop/handle.h"
+#include "py/errors.h"
+
+static int
+push(CaLoop *self, PyObject *steal_op, uintptr_t kind)
+{
+    int err = ca_ring_push(&self->ready, (uintptr_t)steal_op | kind);
+    if (err < 0) {
+        Py_DECREF(steal_op);
+        ca_raise_errno(err);
+        return -1;
+    }
+    return 0;
+}
+
+int
+ca_ready_push_handle(CaLoop *self, PyObject *steal_handle)
+{
+    return push(self, steal_handle, CA_READY_HANDLE);
+}
+
+int
+ca_ready_push_any(CaLoop *self, PyObject *handle)
+{
+    uintptr_t kind = ca_handle_check(self->st, handle) ? CA_READY_HANDLE
+                                                       : CA_READY_FOREIGN;
+    return push(self, Py_NewRef(handle), kind);
+}
+
+int
+ca_ready_push_task(CaLoop *self, PyObject *steal_task, uintptr_t kind)
+{
+    return push(self, steal_task, kind);
+}
+
+int
+ca_ready_push_callback(CaLoop *self, PyObject *callback, PyObject *fut,
+                       PyObject *context)
+{
+    int err = ca_ring_reserve(&self->ready, 3);
+    if (err < 0) {
+        ca_raise_errno(err);
+        return -1;
+    }
+    (void)ca_ring_push(&self->ready,
+                       (uintptr_t)Py_NewRef(callback) | CA_READY_CALLBACK);
+    (void)ca_ring_push(&self->ready, (uintptr_t)Py_NewRef(fut));
+    (void)ca_ring_push(&self->ready, (uintptr_t)Py_NewRef(context));
+    return 0;
+}
+
+/* ---- entries as handles ---- */
+
+static PyObject *
+make_handle(CaLoop *self, PyObject *callback, PyObject *arg, PyObject *context)
+{
+    ca_call_args a = {
+        .callback = callback,
+        .rest = &arg,
+        .nrest = arg == NULL ? 0 : 1,
+        .context = context,
+    };
+    return (PyObject *)ca_handle_new(self, &a);
+}
+
+/* The handle that stands for an entry: new reference.  `fut` and `context` are
+ * those of a done-callback, NULL for other kinds. */
+static PyObject *
+handle_for(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
+{
+    PyObject *op = ca_ready_object_borrow(word);
+    uintptr_t kind = word & CA_READY_KIND_MASK;
+    if (kind == CA_READY_CALLBACK) {
+        return make_handle(self, op, fut, context);
+    }
+    if (kind != CA_READY_TASK_STEP && kind != CA_READY_TASK_WAKEUP) {
+        return Py_NewRef(op);
+    }
+    PyObject *method = ca_task_ready_method(op, kind);
+    if (method == NULL) {
+        return NULL;
+    }
+    PyObject *arg = kind == CA_READY_TASK_WAKEUP
+                        ? ca_task_ready_future_borrow(op)
+                        : NULL;
+    PyObject *handle = make_handle(self, method, arg,
+                                   ca_task_ready_context_borrow(op));
+    Py_DECREF(method);
+    return handle;
+}
+
+/* Report the exception that is set as that of the entry's handle. */
+static int
+report_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
+{
+    if (ca_error_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *handle = handle_for(self, word, fut, context);
+    if (handle == NULL) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int result = ca_handle_report((CaHandle *)handle);
+    Py_DECREF(handle);
+    return result;
+}
+
+/* ---- running ---- */
+
+static int
+run_callback(PyObject *callback, PyObject *fut, PyObject *context)
+{
+    if (PyContext_Enter(context) < 0) {
+        return -1;
+    }
+    PyObject *done = PyObject_CallOneArg(callback, fut);
+    if (PyContext_Exit(context) < 0) {
+        Py_CLEAR(done);
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* A handle of stock's own class, such as add_signal_handler() makes. */
+static int
+run_foreign(CaLoop *self, PyObject *handle)
+{
+    PyObject *cancelled = PyObject_GetAttr(handle,
+                                           self->st->names[CA_STR__cancelled]);
+    if (cancelled == NULL) {
+        return -1;
+    }
+    int skip = PyObject_IsTrue(cancelled);
+    Py_DECREF(cancelled);
+    if (skip != 0) {
+        return skip < 0 ? -1 : 0;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(handle,
+                                               self->st->names[CA_STR__run]);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Run an entry that has been taken out; 0, or -1 when the loop must end. */
+static int
+run_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
+{
+    PyObject *op = ca_ready_object_borrow(word);
+    int result;
+    switch (word & CA_READY_KIND_MASK) {
+    case CA_READY_HANDLE:
+        return ca_handle_run((CaHandle *)op);
+    case CA_READY_FOREIGN:
+        return run_foreign(self, op);
+    case CA_READY_TASK_STEP:
+        result = ca_task_run_step(self, op);
+        break;
+    case CA_READY_TASK_WAKEUP:
+        result = ca_task_run_wakeup(self, op);
+        break;
+    default:
+        result = run_callback(op, fut, context);
+        break;
+    }
+    return result == 0 ? 0 : report_entry(self, word, fut, context);
+}
+
+/* Warn when the handle kept the loop for slow_callback_duration or longer. */
+static int
+check_duration(CaLoop *self, PyObject *handle, double took_s)
+{
+    double limit_s = PyFloat_AsDouble(self->slow_callback_s);
+    if (limit_s == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (took_s < limit_s) {
+        return 0;
+    }
+    PyObject *took = PyFloat_FromDouble(took_s);
+    if (took == NULL) {
+        return -1;
+    }
+    PyObject *done = PyObject_CallMethodObjArgs(
+        (PyObject *)self, self->st->names[CA_STR__callback_slow], handle, took,
+        NULL);
+    Py_DECREF(took);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* run_entry() as debug mode does it: as a handle, the current one, and
+ * timed. */
+static int
+run_entry_debug(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
+{
+    PyObject *handle = handle_for(self, word, fut, context);
+    if (handle == NULL) {
+        return -1;
+    }
+    bool ours = ca_handle_check(self->st, handle);
+    if (ours && ca_handle_cancelled((CaHandle *)handle)) {
+        Py_DECREF(handle);
+        return 0;
+    }
+    Py_XSETREF(self->current_handle, Py_NewRef(handle));
+    double start_s = ca_loop_time_s(self);
+    int result = start_s == -1.0 && PyErr_Occurred()
+                     ? -1
+                     : run_entry(self,
+                                 (uintptr_t)handle | (ours ? CA_READY_HANDLE
+                                                           : CA_READY_FOREIGN),
+                                 NULL, NULL);
+    if (result == 0) {
+        double end_s = ca_loop_time_s(self);
+        result = end_s == -1.0 && PyErr_Occurred()
+                     ? -1
+                     : check_duration(self, handle, end_s - start_s);
+    }
+    Py_XSETREF(self->current_handle, Py_NewRef(Py_None));
+    Py_DECREF(handle);
+    return result;
+}
+
+int
+ca_ready_run(CaLoop *self, size_t n)
+{
+    while (n-- > 0 && self->ready.count > 0) {
+        uintptr_t word = ca_ring_pop(&self->ready);
+        PyObject *fut = NULL;
+        PyObject *context = NULL;
+        if ((word & CA_READY_KIND_MASK) == CA_READY_CALLBACK) {
+            fut = (PyObject *)ca_ring_pop(&self->ready);
+            context = (PyObject *)ca_ring_pop(&self->ready);
+            n = n < 2 ? 0 : n - 2;
+        }
+        int result = self->debug ? run_entry_debug(self, word, fut, context)
+                                 : run_entry(self, word, fut, context);
+        Py_DECREF(ca_ready_object_borrow(word));
+        Py_XDECREF(fut);
+        Py_XDECREF(context);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+ca_ready_snapshot(CaLoop *self)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < self->ready.count; i++) {
+        uintptr_t word = ca_ring_at(&self->ready, i);
+        PyObject *fut = NULL;
+        PyObject *context = NULL;
+        if ((word & CA_READY_KIND_MASK) == CA_READY_CALLBACK) {
+            fut = (PyObject *)ca_ring_at(&self->ready, ++i);
+            context = (PyObject *)ca_ring_at(&self->ready, ++i);
+        }
+        PyObject *handle = handle_for(self, word, fut, context);
+        if (handle == NULL || PyList_Append(list, handle) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(handle);
+    }
+    PyObject *tuple = list == NULL ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
+    return tuple;
+}
+
+void
+ca_ready_clear(CaLoop *self)
+{
+    while (self->ready.count > 0) {
+        Py_DECREF(ca_ready_object_borrow(ca_ring_pop(&self->ready)));
+    }
+    ca_ring_free(&self->ready);
+}
+
+int
+ca_ready_traverse(const CaLoop *self, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < self->ready.count; i++) {
+        Py_VISIT(ca_ready_object_borrow(ca_ring_at(&self->ready, i)));
+    }
+    return 0;
+}

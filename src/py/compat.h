@@ -1,0 +1,98 @@
+/* compat.h - the only file that may ask which Python this is.
+ *
+ * Every other file is written for the newest supported Python; what older ones
+ * lack is supplied here, under the newest name when there is one.
+ */
+#ifndef CA_PY_COMPAT_H
+#define CA_PY_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+/* The newest mirror also serves Pythons newer than it: it compiles there, and
+ * the check of the sizes at import finds out whether it still fits. */
+#if PY_VERSION_HEX >= 0x030D0000
+#include "py/mirror_313.h"
+#else
+#include "py/mirror_311.h"
+#endif
+
+#if PY_VERSION_HEX < 0x030B0000
+#error "casyncio needs CPython 3.11 or newer"
+#endif
+
+#if PY_VERSION_HEX >= 0x030C0000
+#define CA_SLOT_INTERPRETERS \
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#else
+#define CA_SLOT_INTERPRETERS
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_T_OBJECT_EX T_OBJECT_EX
+#define Py_READONLY READONLY
+#endif
+
+#if PY_VERSION_HEX >= 0x030D0000
+#define CA_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_USED},
+#else
+#define CA_SLOT_GIL
+#endif
+
+#if PY_VERSION_HEX < 0x030C0000
+/* The exception that is set, normalised and with its traceback; strong, the
+ * error indicator is clear afterwards.  NULL when none was set. */
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static inline void
+PyErr_SetRaisedException(PyObject *steal_exc)
+{
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(steal_exc)), steal_exc,
+                  PyException_GetTraceback(steal_exc));
+}
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+static inline Py_hash_t
+PyObject_GenericHash(PyObject *op)
+{
+    return _Py_HashPointer(op);
+}
+
+static inline int
+PyLong_AsInt(PyObject *number)
+{
+    return _PyLong_AsInt(number);
+}
+#endif
+
+/* The thread's current context, borrowed; NULL when it never had one. */
+static inline PyObject *
+ca_thread_context_borrow(void)
+{
+    return PyThreadState_Get()->context;
+}
+
+/* Bring a finished object of a free list back to life with one reference. */
+static inline void
+ca_object_revive(PyObject *op)
+{
+    Py_INCREF(Py_TYPE(op));
+    _Py_NewReference(op);
+}
+
+#endif

@@ -1,0 +1,151 @@
+/* state.h - everything the module owns; one per interpreter.
+ *
+ * Loops and handles point to it.  It lives in the module object, which the
+ * types keep alive, so the pointer is good as long as any of them exists.
+ */
+#ifndef CA_PY_STATE_H
+#define CA_PY_STATE_H
+
+#include "py/compat.h"
+
+#include "base/dlist.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Dead objects of one exact type, kept for their memory: a stack linked
+ * through the first pointer behind each object's head. */
+typedef struct {
+    PyObject *top;                     /* owned memory, not references */
+    int count;
+} ca_freelist;
+
+typedef struct ca_state {
+    PyTypeObject *LoopType;            /* strong; so are all types below */
+    PyTypeObject *HandleType;
+    PyTypeObject *TimerHandleType;
+
+    PyTypeObject *FutureType;          /* NULL: the mirror does not fit */
+    PyTypeObject *TaskType;
+    PyTypeObject *FutureIterType;
+    PyTypeObject *TasksPublisherType;
+
+    PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
+    PyTypeObject *StockTask;           /* strong; _asyncio.Task */
+    PyObject *CancelledError;          /* strong */
+    PyObject *InvalidStateError;       /* strong */
+    PyObject *iscoroutine;             /* strong; coroutines.iscoroutine */
+    PyObject *current_tasks;           /* strong; asyncio.tasks' dict */
+    PyObject *tasks_publisher;         /* strong; see task/registry.c */
+
+    PyObject *StockHandle;             /* strong; asyncio.Handle */
+    PyObject *StockTimerHandle;        /* asyncio.TimerHandle */
+    PyObject *StockThreadSafeHandle;   /* 3.14: its class; else NULL */
+    PyObject *StockBaseLoop;           /* asyncio.BaseEventLoop */
+    PyObject *StockSelectorLoop;       /* BaseSelectorEventLoop */
+    PyObject *futures_module;          /* asyncio.futures */
+    PyObject *tasks_module;            /* asyncio.tasks */
+    PyObject *extract_stack;           /* format_helpers.extract_stack */
+
+    /* The loop's own versions of what users may override, see overrides.h. */
+    PyObject *native_methods[8];       /* strong */
+
+    PyObject *empty_function;          /* strong; see run.c */
+
+    PyObject *names[64];               /* strong, interned; see CA_STR_* */
+    PyObject *kw_context;
+    PyObject *kw_loop;                 /* strong; tuple of keyword names */
+    PyObject *kw_loop_name;
+    PyObject *kw_loop_context;
+    PyObject *kw_loop_name_context;
+
+    ca_freelist handles;
+    ca_freelist timers;
+    ca_freelist futures;
+    ca_freelist tasks;
+    ca_freelist future_iters;
+
+    ca_dnode all_tasks;                /* every native Task that lives */
+    uint64_t task_count;               /* for the names of tasks */
+    struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
+                                          to be ours; its death clears it */
+    bool native_tasks;                 /* loops make Tasks of ours */
+    bool context_sharing;            /* contexts look as py/context.c thinks */
+} ca_state;
+
+/* Interned strings; the text of each stands in module.c. */
+enum {
+    CA_STR_callback,
+    CA_STR_context,
+    CA_STR_delay,
+    CA_STR_when,
+    CA_STR_name,
+    CA_STR_coro,
+    CA_STR_run,
+    CA_STR__run,
+    CA_STR__cancelled,
+    CA_STR_fileno,
+    CA_STR_time,
+    CA_STR_call_at,
+    CA_STR__run_once,
+    CA_STR__transports,
+    CA_STR_data,
+    CA_STR_Future,
+    CA_STR_Task,
+    CA_STR__callback_failed,
+    CA_STR__callback_slow,
+    CA_STR__check_callback,
+    CA_STR__run_forever_setup,
+    CA_STR__run_forever_cleanup,
+    CA_STR__set_coroutine_origin_tracking,
+    CA_STR__repr_info,
+    CA_STR_call_soon,
+    CA_STR_call_later,
+    CA_STR_call_soon_threadsafe,
+    CA_STR_create_task,
+    CA_STR__ensure_fd_no_transport,
+    CA_STR_fd,
+    CA_STR_loop,
+    CA_STR_add_reader,
+    CA_STR_add_writer,
+    CA_STR__add_reader,
+    CA_STR__add_writer,
+    CA_STR_remove_reader,
+    CA_STR_remove_writer,
+    CA_STR__remove_reader,
+    CA_STR__remove_writer,
+    CA_STR_enabled,
+    CA_STR_set_debug,
+    CA_STR_throw,
+    CA_STR_cancel,
+    CA_STR_result,
+    CA_STR_get_loop,
+    CA_STR__loop,
+    CA_STR__asyncio_future_blocking,
+    CA_STR_add_done_callback,
+    CA_STR_close,
+    CA_STR_send,
+    CA_STR_COUNT,
+};
+
+extern PyModuleDef ca_module_def;
+
+/* State behind `type` or a subclass of it; NULL with TypeError set.  Goes
+ * along the bases that carry the layout and not along the MRO: the collector
+ * clears the MRO of a class before the instances that it collects with it. */
+static inline ca_state *
+ca_state_of_type(PyTypeObject *type)
+{
+    for (PyTypeObject *t = type; t != NULL; t = t->tp_base) {
+        PyObject *module = PyType_HasFeature(t, Py_TPFLAGS_HEAPTYPE)
+                               ? ((PyHeapTypeObject *)t)->ht_module
+                               : NULL;
+        if (module != NULL && PyModule_GetDef(module) == &ca_module_def) {
+            return PyModule_GetState(module);
+        }
+    }
+    PyErr_SetString(PyExc_TypeError, "type does not come from casyncio");
+    return NULL;
+}
+
+#endif
