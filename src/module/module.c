@@ -1,0 +1,406 @@
+/* module.c - birth and death of the extension; no behaviour lives here. */
+#include "api/api.h"
+#include "loop/handle.h"
+#include "loop/overrides.h"
+#include "py/context.h"
+#include "py/freelist.h"
+#include "py/state.h"
+#include "reactor/reactor.h"
+#include "task/guard.h"
+#include "task/registry.h"
+#include "task/task.h"
+
+#include <stddef.h>
+
+/* ---- names ---- */
+
+#define NAME(n) [CA_STR_##n] = #n
+static const char *const names[CA_STR_COUNT] = {
+    NAME(callback),
+    NAME(context),
+    NAME(delay),
+    NAME(when),
+    NAME(name),
+    NAME(coro),
+    NAME(run),
+    NAME(_run),
+    NAME(_cancelled),
+    NAME(fileno),
+    NAME(time),
+    NAME(call_at),
+    NAME(_run_once),
+    NAME(_transports),
+    NAME(data),
+    NAME(Future),
+    NAME(Task),
+    NAME(_callback_failed),
+    NAME(_callback_slow),
+    NAME(_check_callback),
+    NAME(_run_forever_setup),
+    NAME(_run_forever_cleanup),
+    NAME(_set_coroutine_origin_tracking),
+    NAME(_repr_info),
+    NAME(call_soon),
+    NAME(call_later),
+    NAME(call_soon_threadsafe),
+    NAME(create_task),
+    NAME(_ensure_fd_no_transport),
+    NAME(fd),
+    NAME(loop),
+    NAME(add_reader),
+    NAME(add_writer),
+    NAME(_add_reader),
+    NAME(_add_writer),
+    NAME(remove_reader),
+    NAME(remove_writer),
+    NAME(_remove_reader),
+    NAME(_remove_writer),
+    NAME(enabled),
+    NAME(set_debug),
+    NAME(throw),
+    NAME(cancel),
+    NAME(result),
+    NAME(get_loop),
+    NAME(_loop),
+    NAME(_asyncio_future_blocking),
+    NAME(add_done_callback),
+    NAME(close),
+    NAME(send),
+};
+#undef NAME
+
+static int
+make_names(ca_state *st)
+{
+    for (int i = 0; i < CA_STR_COUNT; i++) {
+        st->names[i] = PyUnicode_InternFromString(names[i]);
+        if (st->names[i] == NULL) {
+            return -1;
+        }
+    }
+    PyObject *loop = st->names[CA_STR_loop];
+    PyObject *name = st->names[CA_STR_name];
+    PyObject *context = st->names[CA_STR_context];
+    st->kw_context = PyTuple_Pack(1, context);
+    st->kw_loop = PyTuple_Pack(1, loop);
+    st->kw_loop_name = PyTuple_Pack(2, loop, name);
+    st->kw_loop_context = PyTuple_Pack(2, loop, context);
+    st->kw_loop_name_context = PyTuple_Pack(3, loop, name, context);
+    return st->kw_context == NULL || st->kw_loop == NULL ||
+                   st->kw_loop_name == NULL || st->kw_loop_context == NULL ||
+                   st->kw_loop_name_context == NULL
+               ? -1
+               : 0;
+}
+
+/* ---- what we use of asyncio ---- */
+
+static const struct {
+    size_t where;
+    const char *module;
+    const char *name;                  /* NULL: the module itself */
+    bool optional;
+} imports[] = {
+    {offsetof(ca_state, StockHandle), "asyncio.events", "Handle", false},
+    {offsetof(ca_state, StockTimerHandle), "asyncio.events", "TimerHandle",
+     false},
+    {offsetof(ca_state, StockThreadSafeHandle), "asyncio.events",
+     "_ThreadSafeHandle", true},
+    {offsetof(ca_state, StockBaseLoop), "asyncio.base_events", "BaseEventLoop",
+     false},
+    {offsetof(ca_state, StockSelectorLoop), "asyncio.selector_events",
+     "BaseSelectorEventLoop", false},
+    {offsetof(ca_state, futures_module), "asyncio.futures", NULL, false},
+    {offsetof(ca_state, tasks_module), "asyncio.tasks", NULL, false},
+    {offsetof(ca_state, extract_stack), "asyncio.format_helpers",
+     "extract_stack", false},
+    {offsetof(ca_state, StockFuture), "_asyncio", "Future", false},
+    {offsetof(ca_state, StockTask), "_asyncio", "Task", false},
+    {offsetof(ca_state, CancelledError), "asyncio.exceptions",
+     "CancelledError", false},
+    {offsetof(ca_state, InvalidStateError), "asyncio.exceptions",
+     "InvalidStateError", false},
+    {offsetof(ca_state, iscoroutine), "asyncio.coroutines", "iscoroutine",
+     false},
+};
+enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
+
+/* The field of the state at byte offset `where`: a strong reference. */
+static PyObject **
+field(ca_state *st, size_t where)
+{
+    return (PyObject **)((char *)st + where);
+}
+
+static int
+import_one(ca_state *st, int i)
+{
+    PyObject *found = PyImport_ImportModule(imports[i].module);
+    if (found != NULL && imports[i].name != NULL) {
+        Py_SETREF(found, PyObject_GetAttrString(found, imports[i].name));
+    }
+    if (found == NULL && imports[i].optional &&
+        PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return 0;
+    }
+    *field(st, imports[i].where) = found;
+    return found == NULL ? -1 : 0;
+}
+
+/* A function whose only effect is that the interpreter runs: it looks at its
+ * pending work when a function of Python starts. */
+static PyObject *
+make_empty_function(void)
+{
+    PyObject *found = NULL;
+    PyObject *names = PyDict_New();
+    PyObject *none = names == NULL ? NULL
+                                   : PyRun_String("def empty(): pass",
+                                                  Py_file_input, names, names);
+    if (none != NULL) {
+        found = Py_XNewRef(PyDict_GetItemString(names, "empty"));
+    }
+    Py_XDECREF(none);
+    Py_XDECREF(names);
+    return found;
+}
+
+/* ---- types ---- */
+
+static int
+make_types(PyObject *module, ca_state *st)
+{
+    st->HandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_handle_spec, NULL);
+    if (st->HandleType == NULL) {
+        return -1;
+    }
+    st->TimerHandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_timer_handle_spec, (PyObject *)st->HandleType);
+    st->LoopType = (PyTypeObject *)ca_loop_type_new(module);
+    if (st->TimerHandleType == NULL || st->LoopType == NULL ||
+        PyModule_AddType(module, st->HandleType) < 0 ||
+        PyModule_AddType(module, st->TimerHandleType) < 0 ||
+        PyModule_AddType(module, st->LoopType) < 0) {
+        return -1;
+    }
+    return ca_overrides_init(st);
+}
+
+static PyTypeObject *
+make_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return (PyTypeObject *)type;
+}
+
+/* Future and Task, where the mirror has the size of the base. */
+static int
+make_task_types(PyObject *module, ca_state *st)
+{
+    ca_dlist_init(&st->all_tasks);
+    if (!ca_guard_sizes_fit(st)) {
+        return 0;
+    }
+    st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
+    st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
+    st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
+    st->TasksPublisherType = make_type(module, &ca_tasks_publisher_spec, NULL);
+    return st->FutureType == NULL || st->TaskType == NULL ||
+                   st->FutureIterType == NULL || st->TasksPublisherType == NULL
+               ? -1
+               : 0;
+}
+
+/* ---- the module ---- */
+
+PyDoc_STRVAR(note_fork_doc,
+"note_fork()\n--\n\n"
+"Tell the loops of this process that it is a forked child: each cuts its\n"
+"ties with the parent's kernel objects before its next use of them.");
+
+static PyObject *
+module_py_note_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    ca_reactor_note_fork();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(backends_doc,
+"backends()\n--\n\n"
+"Return the names of the kernel interfaces that are built in, best first.");
+
+static PyObject *
+module_py_backends(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    PyObject *list = PyList_New(0);
+    const ca_backend_vt *vt;
+    for (int i = 0; list != NULL && (vt = ca_backend_at(i)) != NULL; i++) {
+        PyObject *name = PyUnicode_FromString(vt->name);
+        if (name == NULL || PyList_Append(list, name) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(name);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(mirror_fields_doc,
+"mirror_fields(future, /)\n--\n\n"
+"Return what the mirror of the base struct shows of a Future or Task: a dict\n"
+"of addresses and flags.");
+
+static PyObject *
+module_py_mirror_fields(PyObject *module, PyObject *future)
+{
+    return ca_guard_fields(PyModule_GetState(module), future);
+}
+
+PyDoc_STRVAR(use_native_tasks_doc,
+"use_native_tasks()\n--\n\n"
+"Make loops create Tasks and Futures of our own from now on.");
+
+static PyObject *
+module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
+{
+    ca_state *st = PyModule_GetState(module);
+    if (st->TaskType == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "there is no native Task");
+        return NULL;
+    }
+    if (!st->native_tasks && ca_registry_init(st) < 0) {
+        return NULL;
+    }
+    st->native_tasks = true;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
+    {"use_native_tasks", module_py_use_native_tasks, METH_NOARGS,
+     use_native_tasks_doc},
+    {"note_fork", module_py_note_fork, METH_NOARGS, note_fork_doc},
+    {"backends", module_py_backends, METH_NOARGS, backends_doc},
+    {0},
+};
+
+static int
+module_exec(PyObject *module)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (make_names(st) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < N_IMPORTS; i++) {
+        if (import_one(st, i) < 0) {
+            return -1;
+        }
+    }
+    st->empty_function = make_empty_function();
+    if (st->empty_function == NULL) {
+        return -1;
+    }
+    int sharing = ca_context_probe();
+    if (sharing < 0) {
+        return -1;
+    }
+    st->context_sharing = sharing != 0;
+    if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
+        PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
+            0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    ca_state *st = PyModule_GetState(module);
+    Py_VISIT(st->LoopType);
+    Py_VISIT(st->HandleType);
+    Py_VISIT(st->TimerHandleType);
+    Py_VISIT(st->FutureType);
+    Py_VISIT(st->TaskType);
+    Py_VISIT(st->FutureIterType);
+    Py_VISIT(st->TasksPublisherType);
+    Py_VISIT(st->tasks_publisher);
+    Py_VISIT(st->current_tasks);
+    Py_VISIT(st->empty_function);
+    for (int i = 0; i < N_IMPORTS; i++) {
+        Py_VISIT(*field(st, imports[i].where));
+    }
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    ca_state *st = PyModule_GetState(module);
+    Py_CLEAR(st->LoopType);
+    Py_CLEAR(st->HandleType);
+    Py_CLEAR(st->TimerHandleType);
+    Py_CLEAR(st->FutureType);
+    Py_CLEAR(st->TaskType);
+    Py_CLEAR(st->FutureIterType);
+    Py_CLEAR(st->TasksPublisherType);
+    Py_CLEAR(st->tasks_publisher);
+    Py_CLEAR(st->current_tasks);
+    Py_CLEAR(st->empty_function);
+    Py_CLEAR(st->kw_context);
+    for (int i = 0; i < N_IMPORTS; i++) {
+        Py_CLEAR(*field(st, imports[i].where));
+    }
+    for (int i = 0; i < CA_STR_COUNT; i++) {
+        Py_CLEAR(st->names[i]);
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(st->native_methods); i++) {
+        Py_CLEAR(st->native_methods[i]);
+    }
+    Py_CLEAR(st->kw_loop);
+    Py_CLEAR(st->kw_loop_name);
+    Py_CLEAR(st->kw_loop_context);
+    Py_CLEAR(st->kw_loop_name_context);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    ca_state *st = PyModule_GetState((PyObject *)module);
+    (void)module_clear((PyObject *)module);
+    ca_freelist_clear(&st->handles);
+    ca_freelist_clear(&st->timers);
+    ca_freelist_clear(&st->future_iters);
+    ca_freelist_clear(&st->futures);
+    ca_freelist_clear(&st->tasks);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    CA_SLOT_INTERPRETERS
+    CA_SLOT_GIL
+    {0, NULL},
+};
+
+PyModuleDef ca_module_def = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_native",
+    .m_doc = "Native half of casyncio; import casyncio instead.",
+    .m_size = sizeof(ca_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&ca_module_def);
+}

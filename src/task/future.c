@@ -1,0 +1,512 @@
+/* future.c - the Future type: what is hot about it.
+ *
+ * States: pending -> finished (result or exception set) or cancelled.  On the
+ * way out of pending the callbacks are detached from the future before any of
+ * them is scheduled, since scheduling may run Python code.
+ */
+#include "task/task.h"
+
+#include "loop/ready.h"
+#include "py/args.h"
+#include "py/errors.h"
+#include "py/freelist.h"
+
+#define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
+
+static inline ca_state *
+state_of(PyObject *op)
+{
+    return ca_state_of_type(Py_TYPE(op));
+}
+
+CaLoop *
+ca_future_native_loop(ca_state *st, PyObject *loop)
+{
+    if (loop == NULL) {
+        return NULL;
+    }
+    if ((CaLoop *)loop != st->known_loop) {
+        if (!PyObject_TypeCheck(loop, st->LoopType)) {
+            return NULL;
+        }
+        st->known_loop = (CaLoop *)loop;
+    }
+    CaLoop *self = (CaLoop *)loop;
+    return self->debug || (self->overrides & CA_OVERRIDE_CALL_SOON) != 0
+               ? NULL
+               : self;
+}
+
+/* ---- scheduling ---- */
+
+/* loop.call_soon(callback, fut, context=context) of any loop. */
+static int
+call_soon(ca_state *st, PyObject *loop, PyObject *callback, PyObject *fut,
+          PyObject *context)
+{
+    PyObject *stack[4] = {loop, callback, fut, context};
+    PyObject *handle = PyObject_VectorcallMethod(
+        st->names[CA_STR_call_soon], stack, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+        st->kw_context);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
+static bool
+is_waiter(const ca_state *st, PyObject *callback, PyObject *context)
+{
+    return context == Py_None && PyObject_TypeCheck(callback, st->TaskType);
+}
+
+static int
+schedule_generic(ca_state *st, CaFuture *fut, PyObject *callback,
+                 PyObject *context)
+{
+    if (!is_waiter(st, callback, context)) {
+        return call_soon(st, fut->loop, callback, (PyObject *)fut, context);
+    }
+    CaTask *task = (CaTask *)callback;
+    PyObject *method = ca_task_wakeup_method(task);
+    if (method == NULL) {
+        return -1;
+    }
+    PyObject *own = Py_NewRef(task->m.context);
+    int result = call_soon(st, fut->loop, method, (PyObject *)fut, own);
+    Py_DECREF(own);
+    Py_DECREF(method);
+    return result;
+}
+
+int
+ca_future_schedule_one(ca_state *st, CaFuture *fut, PyObject *callback,
+                       PyObject *context)
+{
+    CaLoop *loop = ca_future_native_loop(st, fut->loop);
+    if (loop == NULL) {
+        return schedule_generic(st, fut, callback, context);
+    }
+    if (ca_loop_check_open(loop) < 0) {
+        return -1;
+    }
+    if (is_waiter(st, callback, context)) {
+        return ca_ready_push_task(loop, Py_NewRef(callback),
+                                  CA_READY_TASK_WAKEUP);
+    }
+    if (!PyContext_CheckExact(context)) {
+        return schedule_generic(st, fut, callback, context);
+    }
+    return ca_ready_push_callback(loop, callback, (PyObject *)fut, context);
+}
+
+static int
+schedule_list(ca_state *st, CaFuture *fut, PyObject *callbacks)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
+        PyObject *pair = PyList_GET_ITEM(callbacks, i);
+        if (ca_future_schedule_one(st, fut, PyTuple_GET_ITEM(pair, 0),
+                                   PyTuple_GET_ITEM(pair, 1)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Schedule what was detached; the first failure drops the rest, as stock. */
+static int
+schedule_callbacks(ca_state *st, CaFuture *fut)
+{
+    PyObject *first = fut->callback0;
+    PyObject *context = fut->context0;
+    PyObject *others = fut->callbacks;
+    int result = 0;
+    fut->callback0 = NULL;
+    fut->context0 = NULL;
+    fut->callbacks = NULL;
+    if (first != NULL) {
+        result = ca_future_schedule_one(st, fut, first, context);
+        Py_DECREF(first);
+        Py_XDECREF(context);
+    }
+    if (others != NULL) {
+        if (result == 0) {
+            result = schedule_list(st, fut, others);
+        }
+        Py_DECREF(others);
+    }
+    return result;
+}
+
+/* ---- finishing ---- */
+
+int
+ca_future_finish(ca_state *st, CaFuture *fut, PyObject *result)
+{
+    fut->result = Py_NewRef(result);
+    fut->state = CA_FINISHED;
+    return schedule_callbacks(st, fut);
+}
+
+int
+ca_future_fail(ca_state *st, CaFuture *fut, PyObject *exc)
+{
+    fut->exception = Py_NewRef(exc);
+    fut->exception_tb = PyException_GetTraceback(exc);
+    fut->state = CA_FINISHED;
+    if (schedule_callbacks(st, fut) < 0) {
+        return -1;
+    }
+    fut->log_tb = 1;
+    return 0;
+}
+
+int
+ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg)
+{
+    fut->state = CA_CANCELLED;
+    Py_XSETREF(fut->cancel_msg, Py_XNewRef(msg));
+    return schedule_callbacks(st, fut);
+}
+
+PyObject *
+ca_future_take_error(ca_state *st, CaFuture *fut)
+{
+    fut->log_tb = 0;
+    if (fut->state == CA_FINISHED && fut->exception == NULL) {
+        return NULL;
+    }
+    PyObject *result = PyObject_CallMethodNoArgs((PyObject *)fut,
+                                                 st->names[CA_STR_result]);
+    if (result == NULL) {
+        return PyErr_GetRaisedException();
+    }
+    Py_DECREF(result);                 /* a subclass whose result() differs */
+    return NULL;
+}
+
+/* ---- callbacks ---- */
+
+/* Enter a pair; pending futures only. */
+static int
+append_callback(CaFuture *fut, PyObject *callback, PyObject *context)
+{
+    if (fut->callback0 == NULL && fut->callbacks == NULL) {
+        fut->callback0 = Py_NewRef(callback);
+        fut->context0 = Py_NewRef(context);
+        return 0;
+    }
+    PyObject *pair = PyTuple_Pack(2, callback, context);
+    if (pair == NULL) {
+        return -1;
+    }
+    if (fut->callbacks == NULL) {
+        fut->callbacks = PyList_New(0);
+    }
+    int result = fut->callbacks == NULL ? -1
+                                        : PyList_Append(fut->callbacks, pair);
+    Py_DECREF(pair);
+    return result;
+}
+
+int
+ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task)
+{
+    if (fut->state != CA_PENDING) {
+        return ca_future_schedule_one(st, fut, (PyObject *)task, Py_None);
+    }
+    return append_callback(fut, (PyObject *)task, Py_None);
+}
+
+/* Replace waiters by what stock would show: a bound method and its context. */
+static int
+show_waiters(ca_state *st, CaFuture *fut)
+{
+    if (fut->callback0 != NULL &&
+        is_waiter(st, fut->callback0, fut->context0)) {
+        CaTask *task = (CaTask *)fut->callback0;
+        PyObject *method = ca_task_wakeup_method(task);
+        if (method == NULL) {
+            return -1;
+        }
+        Py_SETREF(fut->context0, Py_NewRef(task->m.context));
+        Py_SETREF(fut->callback0, method);
+    }
+    for (Py_ssize_t i = 0;
+         fut->callbacks != NULL && i < PyList_GET_SIZE(fut->callbacks); i++) {
+        PyObject *pair = PyList_GET_ITEM(fut->callbacks, i);
+        if (!is_waiter(st, PyTuple_GET_ITEM(pair, 0),
+                       PyTuple_GET_ITEM(pair, 1))) {
+            continue;
+        }
+        CaTask *task = (CaTask *)PyTuple_GET_ITEM(pair, 0);
+        PyObject *method = ca_task_wakeup_method(task);
+        PyObject *shown = method == NULL
+                              ? NULL
+                              : PyTuple_Pack(2, method, task->m.context);
+        Py_XDECREF(method);
+        if (shown == NULL || PyList_SetItem(fut->callbacks, i, shown) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+ca_future_get_callbacks(PyObject *op, void *Py_UNUSED(closure))
+{
+    ca_state *st = state_of(op);
+    if (st == NULL || show_waiters(st, (CaFuture *)op) < 0) {
+        return NULL;
+    }
+    PyObject *descr = PyObject_GetAttrString((PyObject *)st->StockFuture,
+                                             "_callbacks");
+    if (descr == NULL) {
+        return NULL;
+    }
+    PyObject *result = Py_TYPE(descr)->tp_descr_get(descr, op,
+                                                    (PyObject *)Py_TYPE(op));
+    Py_DECREF(descr);
+    return result;
+}
+
+/* ---- methods ---- */
+
+static PyObject *
+stock(ca_state *st, const char *name, PyObject *op, PyObject *const *args,
+      Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *text = PyUnicode_InternFromString(name);
+    if (text == NULL || show_waiters(st, (CaFuture *)op) < 0) {
+        Py_XDECREF(text);
+        return NULL;
+    }
+    PyObject *result = ca_stock_call((PyObject *)st->StockFuture, text, op,
+                                     args, nargs, kwnames);
+    Py_DECREF(text);
+    return result;
+}
+
+const char ca_add_done_callback_doc[] =
+    "add_done_callback($self, fn, /, *, context=<unrepresentable>)\n--\n\n"
+    "Run fn(self) when the future is done, in `context` or else in a copy of "
+    "the\n"
+    "caller's context; soon, if it is done already.\n\n"
+    "Threads: the loop's own thread only.\n"
+    "Source: asyncio, \"Futures\".";
+
+PyObject *
+ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *kwnames)
+{
+    ca_state *st = state_of(op);
+    CaFuture *fut = (CaFuture *)op;
+    if (st == NULL) {
+        return NULL;
+    }
+    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    bool binds = nargs == 1 &&
+                 (nkw == 0 || (nkw == 1 && PyTuple_GET_ITEM(kwnames, 0) ==
+                                               st->names[CA_STR_context]));
+    if (!binds || fut->loop == NULL) {
+        return stock(st, "add_done_callback", op, args, nargs, kwnames);
+    }
+    PyObject *context = nkw == 0 || args[1] == Py_None
+                            ? PyContext_CopyCurrent()
+                            : Py_NewRef(args[1]);
+    if (context == NULL) {
+        return NULL;
+    }
+    int result = fut->state != CA_PENDING
+                     ? ca_future_schedule_one(st, fut, args[0], context)
+                     : append_callback(fut, args[0], context);
+    Py_DECREF(context);
+    if (result < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+const char ca_remove_done_callback_doc[] =
+    "remove_done_callback($self, fn, /)\n--\n\n"
+    "Remove all instances of a callback; return how many there were.\n\n"
+    "Source: asyncio, \"Futures\".";
+
+PyObject *
+ca_future_py_remove_done_callback(PyObject *op, PyObject *callback)
+{
+    ca_state *st = state_of(op);
+    return st == NULL
+               ? NULL
+               : stock(st, "remove_done_callback", op, &callback, 1, NULL);
+}
+
+PyDoc_STRVAR(cancel_doc,
+"cancel($self, /, msg=None)\n--\n\n"
+"Cancel the future and schedule its callbacks; False if it is done already.\n"
+"\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Futures\".");
+
+PyObject *
+ca_future_py_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    ca_state *st = state_of(op);
+    CaFuture *fut = (CaFuture *)op;
+    if (st == NULL) {
+        return NULL;
+    }
+    if (nargs > 1 || kwnames != NULL || fut->loop == NULL) {
+        return stock(st, "cancel", op, args, nargs, kwnames);
+    }
+    fut->log_tb = 0;
+    if (fut->state != CA_PENDING) {
+        Py_RETURN_FALSE;
+    }
+    if (ca_future_mark_cancelled(st, fut, nargs == 1 ? args[0] : Py_None) <
+        0) {
+        return NULL;
+    }
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(set_result_doc,
+"set_result($self, result, /)\n--\n\n"
+"Finish the future with a result and schedule its callbacks.\n\n"
+"Errors: asyncio.InvalidStateError when it is done already.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Futures\".");
+
+static PyObject *
+future_py_set_result(PyObject *op, PyObject *result)
+{
+    ca_state *st = state_of(op);
+    CaFuture *fut = (CaFuture *)op;
+    if (st == NULL) {
+        return NULL;
+    }
+    if (fut->loop == NULL || fut->state != CA_PENDING) {
+        return stock(st, "set_result", op, &result, 1, NULL);
+    }
+    if (ca_future_finish(st, fut, result) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_exception_doc,
+"set_exception($self, exception, /)\n--\n\n"
+"Finish the future with an exception and schedule its callbacks.\n\n"
+"Errors: asyncio.InvalidStateError when it is done already, TypeError for\n"
+"what is not an exception, and for StopIteration what the running Python\n"
+"raises.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Futures\".");
+
+static PyObject *
+future_py_set_exception(PyObject *op, PyObject *exc)
+{
+    ca_state *st = state_of(op);
+    CaFuture *fut = (CaFuture *)op;
+    if (st == NULL) {
+        return NULL;
+    }
+    if (fut->loop == NULL || fut->state != CA_PENDING ||
+        !PyExceptionInstance_Check(exc) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
+        return stock(st, "set_exception", op, &exc, 1, NULL);
+    }
+    if (ca_future_fail(st, fut, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- birth and death ---- */
+
+PyObject *
+ca_future_new(CaLoop *loop)
+{
+    ca_state *st = loop->st;
+    PyObject *op;
+    if (st->futures.top != NULL) {
+        op = ca_freelist_take(&st->futures, st->FutureType);
+        PyObject_GC_Track(op);
+    } else {
+        op = st->FutureType->tp_alloc(st->FutureType, 0);
+    }
+    if (op == NULL) {
+        return NULL;
+    }
+    CaFuture *fut = (CaFuture *)op;
+    fut->loop = Py_NewRef(loop);
+    fut->state = CA_PENDING;
+    fut->log_tb = 0;
+    fut->blocking = 0;
+    return op;
+}
+
+static void
+future_tp_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    ca_state *st = state_of(op);
+    bool exact = type == st->FutureType;
+    if ((!exact || ((CaFuture *)op)->log_tb) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    PyObject_ClearWeakRefs(op);
+    (void)st->StockFuture->tp_clear(op);
+    /* A finalized object stays marked as such: its memory is not for another,
+     * whose report would be lost. */
+    if (exact && !PyObject_GC_IsFinalized(op)) {
+        ca_freelist_give(&st->futures, op, CA_FREELIST_FUTURES);
+        return;
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef future_methods[] = {
+    {"add_done_callback", FASTCALL(ca_future_py_add_done_callback),
+     METH_FASTCALL | METH_KEYWORDS, ca_add_done_callback_doc},
+    {"remove_done_callback", ca_future_py_remove_done_callback, METH_O,
+     ca_remove_done_callback_doc},
+    {"cancel", FASTCALL(ca_future_py_cancel), METH_FASTCALL | METH_KEYWORDS,
+     cancel_doc},
+    {"set_result", future_py_set_result, METH_O, set_result_doc},
+    {"set_exception", future_py_set_exception, METH_O, set_exception_doc},
+    {0},
+};
+
+static PyGetSetDef future_getset[] = {
+    {"_callbacks", ca_future_get_callbacks, NULL,
+     "List of (callback, context); None when there are none.", NULL},
+    {0},
+};
+
+PyDoc_STRVAR(future_doc,
+"Future(*, loop=None)\n--\n\n"
+"An awaitable that gets its result later; made by loop.create_future().\n\n"
+"A subclass of asyncio.Future, with the same behaviour.\n\n"
+"Threads: every method belongs to the loop's own thread.\n"
+"Source: asyncio, \"Futures\".");
+
+static PyType_Slot future_slots[] = {
+    {Py_tp_doc, (void *)future_doc},
+    {Py_tp_dealloc, future_tp_dealloc},
+    {Py_tp_iter, ca_future_tp_iter},
+    {Py_am_await, ca_future_tp_iter},
+    {Py_tp_methods, future_methods},
+    {Py_tp_getset, future_getset},
+    {0, NULL},
+};
+
+PyType_Spec ca_future_spec = {
+    .name = "casyncio.Future",
+    .basicsize = sizeof(CaFuture),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE |
+             Py_TPFLAGS_IMMUTABLETYPE | CA_MIRROR_FLAGS,
+    .slots = future_slots,
+};

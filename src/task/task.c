@@ -1,0 +1,402 @@
+/* task.c - the Task type: birth, death, and the methods that differ.
+ *
+ * cancel(), uncancel(), cancelling(), set_name(), get_coro(), get_context(),
+ * get_stack() and the rest are the base's own: they work on the same struct.
+ */
+#include "task/task.h"
+
+#include "loop/handle.h"
+#include "loop/ready.h"
+#include "py/args.h"
+#include "py/errors.h"
+#include "py/freelist.h"
+#include "task/registry.h"
+
+#define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
+#define AS_FUTURE(task) ((CaFuture *)(task))
+
+static inline ca_state *
+state_of(PyObject *op)
+{
+    return ca_state_of_type(Py_TYPE(op));
+}
+
+/* ---- bound methods, as stock hands them to call_soon() ---- */
+
+static PyObject *
+method_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CaTask *task = (CaTask *)op;
+    if (nargs > 1) {
+        PyErr_SetString(PyExc_TypeError, "step() takes at most 1 argument");
+        return NULL;
+    }
+    /* The handle has entered the task's context already. */
+    if (ca_task_step_entered(task, nargs == 1 ? args[0] : NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+method_wakeup(PyObject *op, PyObject *fut)
+{
+    CaTask *task = (CaTask *)op;
+    PyObject *exc = NULL;
+    PyObject *result = PyObject_CallMethod(fut, "result", NULL);
+    if (result == NULL) {
+        exc = PyErr_GetRaisedException();
+    }
+    Py_XDECREF(result);
+    int done = ca_task_step_entered(task, exc);
+    Py_XDECREF(exc);
+    if (done < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef step_def = {"task_step", FASTCALL(method_step),
+                               METH_FASTCALL, NULL};
+static PyMethodDef wakeup_def = {"task_wakeup", method_wakeup, METH_O, NULL};
+
+PyObject *
+ca_task_step_method(CaTask *task)
+{
+    return PyCFunction_New(&step_def, (PyObject *)task);
+}
+
+PyObject *
+ca_task_wakeup_method(CaTask *task)
+{
+    return PyCFunction_New(&wakeup_def, (PyObject *)task);
+}
+
+/* ---- futures of other kinds ---- */
+
+PyObject *
+ca_task_loop_of(ca_state *st, PyObject *fut)
+{
+    PyObject *get_loop = PyObject_GetAttr(fut, st->names[CA_STR_get_loop]);
+    if (get_loop == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+        return PyObject_GetAttr(fut, st->names[CA_STR__loop]);
+    }
+    PyObject *loop = PyObject_CallNoArgs(get_loop);
+    Py_DECREF(get_loop);
+    return loop;
+}
+
+int
+ca_task_add_wakeup(ca_state *st, CaTask *task, PyObject *fut)
+{
+    PyObject *method = ca_task_wakeup_method(task);
+    if (method == NULL) {
+        return -1;
+    }
+    PyObject *context = Py_NewRef(task->m.context);
+    PyObject *stack[3] = {fut, method, context};
+    PyObject *done = PyObject_VectorcallMethod(
+        st->names[CA_STR_add_done_callback], stack,
+        2 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
+    Py_DECREF(context);
+    Py_DECREF(method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* ---- birth ---- */
+
+static int
+set_name(CaTask *task, PyObject *name)
+{
+    ca_state *st = state_of((PyObject *)task);
+    if (name == NULL || name == Py_None) {
+        task->number = ++st->task_count;
+        Py_CLEAR(task->m.name);
+        return 0;
+    }
+    PyObject *text = PyUnicode_CheckExact(name) ? Py_NewRef(name)
+                                                : PyObject_Str(name);
+    if (text == NULL) {
+        return -1;
+    }
+    Py_XSETREF(task->m.name, text);
+    return 0;
+}
+
+/* 1 for a coroutine, 0 for something else, -1 on error. */
+static int
+is_coroutine(ca_state *st, PyObject *coro)
+{
+    if (PyCoro_CheckExact(coro)) {
+        return 1;
+    }
+    PyObject *answer = PyObject_CallOneArg(st->iscoroutine, coro);
+    int result = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return result;
+}
+
+/* Fill a fresh native task and queue its first step; 0 or -1.  The order of
+ * what can fail is stock's: coroutine, context, name, call_soon. */
+static int
+start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
+      PyObject *context)
+{
+    ca_state *st = loop->st;
+    task->m.loop = Py_NewRef(loop);
+    task->m.state = CA_PENDING;
+    task->m.context = context == NULL || context == Py_None
+                          ? PyContext_CopyCurrent()
+                          : Py_NewRef(context);
+    if (task->m.context == NULL) {
+        return -1;
+    }
+    task->m.log_destroy_pending = 1;
+    task->m.coro = Py_NewRef(coro);
+    task->native = true;
+    if (set_name(task, name) < 0 || ca_task_queue_step(loop, task) < 0) {
+        return -1;
+    }
+    ca_dlist_append(&st->all_tasks, &task->link);
+    return 0;
+}
+
+static CaTask *
+allocate(ca_state *st)
+{
+    CaTask *task;
+    if (st->tasks.top != NULL) {
+        task = (CaTask *)ca_freelist_take(&st->tasks, st->TaskType);
+        task->m.loop = NULL;           /* where the free list had its link */
+        PyObject_GC_Track(task);
+    } else {
+        task = (CaTask *)st->TaskType->tp_alloc(st->TaskType, 0);
+    }
+    if (task != NULL) {
+        ca_dlist_init(&task->link);
+    }
+    return task;
+}
+
+PyObject *
+ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context)
+{
+    ca_state *st = loop->st;
+    int known = is_coroutine(st, coro);
+    if (known <= 0) {
+        if (known == 0) {
+            PyErr_Format(PyExc_TypeError, "a coroutine was expected, got %R",
+                         coro);
+        }
+        return NULL;
+    }
+    CaTask *task = allocate(st);
+    if (task == NULL) {
+        return NULL;
+    }
+    if (start(task, loop, coro, name, context) < 0) {
+        task->m.log_destroy_pending = 0;
+        Py_DECREF(task);
+        return NULL;
+    }
+    return (PyObject *)task;
+}
+
+static PyObject *
+task_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    ca_state *st = ca_state_of_type(type);
+    if (st == NULL) {
+        return NULL;
+    }
+    PyObject *op = st->StockTask->tp_new(type, args, kwargs);
+    if (op != NULL) {
+        ca_dlist_init(&((CaTask *)op)->link);
+    }
+    return op;
+}
+
+/* Whether Task(...) can start natively; else the base's __init__ must do it.
+ * Fills in what was given; borrowed. */
+static bool
+is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
+              PyObject *given[4])
+{
+    static char *keywords[] = {"coro", "loop", "name", "context", NULL};
+    for (int i = 0; i < 4; i++) {
+        given[i] = NULL;
+    }
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOO", keywords,
+                                     &given[0], &given[1], &given[2],
+                                     &given[3])) {
+        PyErr_Clear();
+        return false;
+    }
+    bool plain_context = given[3] == NULL || given[3] == Py_None ||
+                         PyContext_CheckExact(given[3]);
+    return task->m.loop == NULL && plain_context &&
+           ca_future_native_loop(st, given[1]) != NULL;
+}
+
+static int
+task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    ca_state *st = state_of(op);
+    CaTask *task = (CaTask *)op;
+    PyObject *given[4];
+    if (st == NULL) {
+        return -1;
+    }
+    if (is_usual_init(st, task, args, kwargs, given)) {
+        int known = is_coroutine(st, given[0]);
+        if (known < 0) {
+            return -1;
+        }
+        if (known > 0) {
+            return start(task, (CaLoop *)given[1], given[0], given[2],
+                         given[3]);
+        }
+    }
+    task->native = false;
+    return st->StockTask->tp_init(op, args, kwargs);
+}
+
+/* ---- death ---- */
+
+static bool
+has_report(const CaTask *task)
+{
+    return task->m.log_tb ||
+           (task->m.state == CA_PENDING && task->m.log_destroy_pending);
+}
+
+static void
+task_tp_dealloc(PyObject *op)
+{
+    CaTask *task = (CaTask *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    ca_state *st = state_of(op);
+    bool exact = type == st->TaskType;
+    if ((!exact || has_report(task)) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    ca_dlist_unlink(&task->link);
+    PyObject_ClearWeakRefs(op);
+    (void)st->StockTask->tp_clear(op);
+    if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
+        task->published = false;
+        task->native = false;
+        task->m.must_cancel = 0;
+        task->m.num_cancels_requested = 0;
+        task->m.log_tb = 0;
+        task->m.blocking = 0;
+        ca_freelist_give(&st->tasks, op, CA_FREELIST_TASKS);
+        return;
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* ---- methods ---- */
+
+PyDoc_STRVAR(get_name_doc,
+"get_name($self, /)\n--\n\n"
+"Return the name of the task: the one that was given, or Task-N.\n\n"
+"Source: asyncio, \"Task object\".");
+
+static PyObject *
+task_py_get_name(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaTask *task = (CaTask *)op;
+    if (task->m.name == NULL && task->number != 0) {
+        task->m.name = PyUnicode_FromFormat("Task-%llu",
+                                            (unsigned long long)task->number);
+        if (task->m.name == NULL) {
+            return NULL;
+        }
+    }
+    ca_state *st = state_of(op);
+    if (st == NULL) {
+        return NULL;
+    }
+    return PyObject_CallMethod((PyObject *)st->StockTask, "get_name", "O", op);
+}
+
+PyDoc_STRVAR(get_context_doc,
+"get_context($self, /)\n--\n\n"
+"Return the contextvars.Context in which the coroutine runs.\n\n"
+"Source: asyncio, \"Task object\".");
+
+/* The base's crashes on a task whose __init__ never ran. */
+static PyObject *
+task_py_get_context(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    PyObject *context = ((CaTask *)op)->m.context;
+    return Py_NewRef(context == NULL ? Py_None : context);
+}
+
+PyDoc_STRVAR(set_result_doc,
+"set_result($self, result, /)\n--\n\n"
+"Refused with RuntimeError: a task gets its result from its coroutine.");
+
+static PyObject *
+task_py_set_result(PyObject *op, PyObject *result)
+{
+    ca_state *st = state_of(op);
+    return st == NULL ? NULL
+                      : PyObject_CallMethod((PyObject *)st->StockTask,
+                                            "set_result", "OO", op, result);
+}
+
+static PyMethodDef task_methods[] = {
+    {"add_done_callback", FASTCALL(ca_future_py_add_done_callback),
+     METH_FASTCALL | METH_KEYWORDS, ca_add_done_callback_doc},
+    {"remove_done_callback", ca_future_py_remove_done_callback, METH_O,
+     ca_remove_done_callback_doc},
+    {"get_name", task_py_get_name, METH_NOARGS, get_name_doc},
+    {"get_context", task_py_get_context, METH_NOARGS, get_context_doc},
+    {"set_result", task_py_set_result, METH_O, set_result_doc},
+    {0},
+};
+
+static PyGetSetDef task_getset[] = {
+    {"_callbacks", ca_future_get_callbacks, NULL,
+     "List of (callback, context); None when there are none.", NULL},
+    {0},
+};
+
+PyDoc_STRVAR(task_doc,
+"Task(coro, *, loop=None, name=None, context=None, **kwargs)\n--\n\n"
+"A coroutine that runs on a loop; made by loop.create_task().\n\n"
+"A subclass of asyncio.Task, with the same behaviour and the keywords of the\n"
+"running Python's Task.\n\n"
+"Errors: TypeError when coro is not a coroutine.\n"
+"Threads: every method belongs to the loop's own thread.\n"
+"Source: asyncio, \"Task object\".");
+
+static PyType_Slot task_slots[] = {
+    {Py_tp_doc, (void *)task_doc},
+    {Py_tp_new, task_tp_new},
+    {Py_tp_init, task_tp_init},
+    {Py_tp_dealloc, task_tp_dealloc},
+    {Py_tp_iter, ca_future_tp_iter},
+    {Py_am_await, ca_future_tp_iter},
+    {Py_tp_methods, task_methods},
+    {Py_tp_getset, task_getset},
+    {0, NULL},
+};
+
+PyType_Spec ca_task_spec = {
+    .name = "casyncio.Task",
+    .basicsize = sizeof(CaTask),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE |
+             Py_TPFLAGS_IMMUTABLETYPE | CA_MIRROR_FLAGS,
+    .slots = task_slots,
+};

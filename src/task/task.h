@@ -1,0 +1,120 @@
+/* task.h - Future and Task: structs, states, and what other rooms may call.
+ *
+ * Both are true subclasses of the interpreter's own types and use the base's
+ * struct through a mirror (py/mirror_*.h), so everything that is not
+ * overridden here is inherited and works on the same fields.  Whatever base
+ * code may read satisfies the base's invariants: callback0 set implies
+ * context0 set, done implies a result or an exception, loop set.
+ *
+ * Waiters.  A task that awaits one of our futures is entered as the pair
+ * (task, None) in the place of (callback, context): no bound method, no
+ * handle. A pair with a Task of ours and None stands for that and nothing
+ * else, since add_done_callback() always stores a context.
+ *
+ * Native and not.  A Task is driven by us when `native` is set: its loop is a
+ * casyncio loop, not in debug mode, with its own call_soon().  Any other (a
+ * foreign loop, debug mode, an overridden call_soon) was started by the base's
+ * __init__, and the base's own C code drives it, for its whole life.
+ */
+#ifndef CA_TASK_TASK_H
+#define CA_TASK_TASK_H
+
+#include "base/dlist.h"
+#include "loop/loop.h"
+#include "py/compat.h"
+#include "py/state.h"
+
+enum { CA_PENDING, CA_CANCELLED, CA_FINISHED };
+
+typedef ca_future_mirror CaFuture;
+
+typedef struct {
+    ca_task_mirror m;
+    ca_dnode link;                     /* in ca_state.all_tasks */
+    uint64_t number;                  /* for the name until one is asked for */
+    bool native;
+    bool published;                    /* in asyncio's set of all tasks */
+} CaTask;
+
+enum {
+    CA_FREELIST_FUTURES = 1024,
+    CA_FREELIST_TASKS = 1024,
+    CA_FREELIST_ITERS = 256,
+};
+
+extern PyType_Spec ca_future_spec;
+extern PyType_Spec ca_task_spec;
+extern PyType_Spec ca_future_iter_spec;
+
+static inline bool
+ca_future_check(const ca_state *st, PyObject *op)
+{
+    return Py_IS_TYPE(op, st->FutureType) || Py_IS_TYPE(op, st->TaskType);
+}
+
+/* The future's loop if it is one of ours, open to native scheduling (no debug
+ * mode, no overridden call_soon); else NULL.  Borrowed. */
+CaLoop *ca_future_native_loop(ca_state *st, PyObject *loop);
+
+/* A pending Future of a loop of ours. */
+PyObject *ca_future_new(CaLoop *loop);
+
+/* A Task of a loop of ours, its first step queued.  name, context: NULL or
+ * None for none.  TypeError when coro is not a coroutine. */
+PyObject *ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name,
+                      PyObject *context);
+
+/* Finish a pending future and schedule its callbacks; 0 or -1.  `exc` must be
+ * an exception instance. */
+int ca_future_finish(ca_state *st, CaFuture *fut, PyObject *result);
+int ca_future_fail(ca_state *st, CaFuture *fut, PyObject *exc);
+int ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg);
+
+/* Enter `task` as a waiter of a future of ours; 0 or -1. */
+int ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task);
+
+/* Schedule one callback of `fut`; context None and a Task of ours: a wakeup.
+ * 0 or -1.  May run Python. */
+int ca_future_schedule_one(ca_state *st, CaFuture *fut, PyObject *callback,
+                           PyObject *context);
+
+/* The exception of result(): CancelledError or the one that was set; strong.
+ * NULL, without an exception set, when the future has a result. */
+PyObject *ca_future_take_error(ca_state *st, CaFuture *fut);
+
+/* Run a step, in the task's context, as its loop's current task: from the
+ * ready ring.  `exc`, borrowed, is thrown in; NULL: None is sent.  0, or -1
+ * with an exception that Handle._run() would have seen. */
+int ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc);
+
+/* Step after the future it waits for has finished. */
+int ca_task_wakeup(CaLoop *loop, CaTask *task);
+
+/* The same from a handle, which has entered the task's context. */
+int ca_task_step_entered(CaTask *task, PyObject *exc);
+
+/* The loop of any future: strong or NULL. */
+PyObject *ca_task_loop_of(ca_state *st, PyObject *fut);
+
+/* fut.add_done_callback(wakeup, context=...) of any future; 0 or -1. */
+int ca_task_add_wakeup(ca_state *st, CaTask *task, PyObject *fut);
+
+/* Queue a step natively; 0 or -1. */
+int ca_task_queue_step(CaLoop *loop, CaTask *task);
+
+/* Bound methods for handles, as stock's: step() and wakeup(future). */
+PyObject *ca_task_step_method(CaTask *task);
+PyObject *ca_task_wakeup_method(CaTask *task);
+
+/* Helpers that Future and Task share in their method tables. */
+PyObject *ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
+                                         Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ca_future_py_remove_done_callback(PyObject *op, PyObject *callback);
+PyObject *ca_future_py_cancel(PyObject *op, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ca_future_get_callbacks(PyObject *op, void *closure);
+PyObject *ca_future_tp_iter(PyObject *op);
+extern const char ca_add_done_callback_doc[];
+extern const char ca_remove_done_callback_doc[];
+
+#endif
