@@ -1,0 +1,133 @@
+# One word each; `make` alone lists them.
+
+# The interpreters that `make test` runs on, oldest first ...
+PYTHONS ?= python3.11 python3.12 python3.13
+# ... and the one that .venv is made with: a name on PATH or in pyenv, or a path.
+# "python3" is any that is new enough, and leaves a .venv that is there alone.
+PYTHON ?= python3
+
+VENV := .venv
+TOOLS := build/tools
+# Tests and examples run outside this folder, so that they see what is
+# installed and not the sources beside them.
+AWAY := build/away
+SUITES ?= tests/unit
+PYTEST = $(CURDIR)/$(VENV)/bin/pytest -c $(CURDIR)/pyproject.toml --rootdir=$(CURDIR)
+PIP = -m pip --disable-pip-version-check
+# Warnings are errors here; they are not for users, whose compiler may be newer.
+STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
+
+.DEFAULT_GOAL := help
+.PHONY: help try test setup build unit venv pytest sanitized ctest asan tsan \
+        lint format shape layers stubtest bench dist clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# ---------------------------------------------------------------- for users
+
+try:  ## set up .venv with casyncio in it and run the example on its loop
+	@tools/venv.sh $(VENV) $(PYTHON)
+	$(VENV)/bin/python $(PIP) install --quiet .
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
+	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio $(CURDIR)/examples/hello.py
+
+test:  ## everything, on all of PYTHONS; what .ci/run runs
+	@tools/test.sh $(PYTHONS)
+
+# ------------------------------------------------------ for the day's work
+
+setup:  ## set up .venv with all that tests need, and casyncio
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt requirements/dev.txt
+	@$(MAKE) --no-print-directory build
+
+build:  ## install the sources into .venv again; only what changed is compiled
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python $(PIP) install --quiet --no-deps \
+		--no-build-isolation --config-settings=build-dir=build/dev-{wheel_tag} $(STRICT) .
+
+unit:  ## the unit tests in .venv; a part of them: make unit K=timers
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+# ------------------------------------------- C below the Python line, alone
+
+ctest:  ## the C tests
+	@$(MAKE) --no-print-directory -s -C tests/c -j2 run
+
+asan:  ## the C tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -s -C tests/c -j2 asan
+
+tsan:  ## the C tests with threads under ThreadSanitizer
+	@$(MAKE) --no-print-directory -s -C tests/c -j2 tsan
+
+# ------------------------------------------------------- how the code looks
+
+lint: $(TOOLS)  ## ruff and clang-format, changing nothing
+	@status=0; \
+	$(TOOLS)/bin/ruff check . || status=1; \
+	$(TOOLS)/bin/ruff format --check --output-format=concise . || status=1; \
+	$(TOOLS)/bin/python tools/cformat.py --check || status=1; \
+	exit $$status
+
+format: $(TOOLS)  ## ruff and clang-format, in place
+	$(TOOLS)/bin/ruff check --fix --exit-zero .
+	$(TOOLS)/bin/ruff format .
+	$(TOOLS)/bin/python tools/cformat.py
+
+shape:  ## sizes of files and functions, against their limits
+	@"$$(tools/find-python.sh python3)" tools/shape.py --gate
+
+layers:  ## who includes whom, and what the Python line lets through
+	@"$$(tools/find-python.sh python3)" tools/layers.py
+
+# -------------------------- the steps of `make test`, alone; VENV=... says where
+
+venv:  ## an environment as users make it, with what tests need
+	@$(if $(FRESH),rm -rf $(VENV))
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps $(STRICT) .
+
+pytest:  ## some suites: make pytest SUITES="tests/leaks tests/house"
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(PYTEST) $(addprefix $(CURDIR)/,$(SUITES))
+
+stubtest:  ## the type stubs against the module
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m mypy.stubtest casyncio
+
+# AddressSanitizer keeps freed memory back, so tests of memory growth (no_memory)
+# would measure that; they run without it.
+# Only our module is instrumented, so the runtime library has to be there first;
+# with Python's own allocator it would not see what Python's objects do.
+sanitized: VENV = build/venv/sanitized
+sanitized:  ## the unit tests on an extension with AddressSanitizer and UBSan
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps $(STRICT) \
+		--config-settings=build-dir=build/sanitized-{wheel_tag} \
+		--config-settings=cmake.build-type=Debug \
+		--config-settings=install.strip=false \
+		--config-settings=cmake.define.CASYNCIO_ASAN=ON \
+		--config-settings=cmake.define.CASYNCIO_UBSAN=ON .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(PYTEST) -o timeout=600 -o faulthandler_timeout=590 -k "not no_memory" $(CURDIR)/tests/unit
+
+# -------------------------------------------------------------------- rest
+
+bench:  ## casyncio against other loops; a part of it: make bench ARGS=--quick
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/run.py $(ARGS)
+
+dist: $(TOOLS)  ## source distribution and wheel, in dist
+	@rm -rf dist
+	$(TOOLS)/bin/python -m build
+
+clean:  ## remove what was built, and the environments
+	rm -rf build dist $(VENV)
+
+$(TOOLS): requirements/tools.txt
+	@tools/venv.sh $(TOOLS) python3 requirements/tools.txt
+	@touch $(TOOLS)

@@ -1,0 +1,132 @@
+"""casyncio: asyncio's event loop in C.
+
+Existing asyncio programs run unchanged; one line chooses the loop::
+
+    casyncio.run(main())                                              # or
+    asyncio.run(main(), loop_factory=casyncio.new_event_loop)         # 3.12+, or
+    casyncio.install()                                                # or
+    python -m casyncio app.py
+
+``python -m casyncio info`` tells which kernel interface is in use and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+try:
+    from casyncio import _guard, _native
+except ImportError as _error:
+    raise ImportError(
+        f"casyncio's native half is not beside {__file__!r} ({_error}); in a folder of sources, "
+        "run Python from elsewhere or as python -P, so that the installed casyncio is found"
+    ) from None
+from casyncio._loop import Loop
+from casyncio._native import Handle, TimerHandle, __version__
+
+__all__ = [
+    "EventLoop",
+    "EventLoopPolicy",
+    "Future",
+    "Handle",
+    "Loop",
+    "Task",
+    "TimerHandle",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+]
+
+_T = TypeVar("_T")
+
+EventLoop = Loop
+
+if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
+    EventLoopPolicy: Any
+
+# Why tasks are not native here; None when they are.
+_stock_tasks_reason = (
+    "asked for by CASYNCIO_TASKS=stock"
+    if os.environ.get("CASYNCIO_TASKS") == "stock"
+    else _guard.enable_native_tasks()
+)
+if _stock_tasks_reason is None:
+    from casyncio._native import Future, Task
+else:
+    from asyncio import Future, Task  # type: ignore[assignment]
+
+# A child of fork() must not touch the kernel objects that it shares with its parent.
+os.register_at_fork(after_in_child=_native.note_fork)
+
+
+def new_event_loop(backend: str | None = None) -> Loop:
+    """Return a new loop; fit to be a ``loop_factory``.
+
+    ``backend`` is ``"epoll"``, ``"poll"`` or ``"auto"``; when None, the environment variable
+    ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
+
+    Raises ValueError for an unknown backend and OSError when the kernel refuses.
+    """
+    return Loop(backend=backend)
+
+
+def run(
+    main: Coroutine[Any, Any, _T], *, debug: bool | None = None, backend: str | None = None
+) -> _T:
+    """Run a coroutine on a new loop and return its result, as ``asyncio.run()`` does.
+
+    ``debug`` switches debug mode on or off; None leaves it to ``PYTHONASYNCIODEBUG`` and
+    ``-X dev``.  ``backend`` is that of ``new_event_loop()``.
+
+    Raises RuntimeError when a loop runs in this thread already, ValueError when ``main`` is
+    not a coroutine, and whatever the coroutine raises.
+    """
+    if asyncio.events._get_running_loop() is not None:
+        raise RuntimeError("casyncio.run() cannot be called from a running event loop")
+    factory = functools.partial(new_event_loop, backend)
+    with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def install() -> None:
+    """Make every loop that asyncio creates from now on a casyncio loop.
+
+    Sets ``EventLoopPolicy`` as the event loop policy.  Loops that exist are left alone.
+
+    Raises RuntimeError where Python has no policies (announced for 3.16).
+    """
+    from casyncio import _policy
+
+    try:
+        policy_class = _event_loop_policy()
+    except AttributeError:
+        raise RuntimeError(_policy._GONE) from None
+    _policy.set_policy(policy_class)
+
+
+def _event_loop_policy() -> Any:
+    """Build ``EventLoopPolicy`` when it is first wanted, and keep it."""
+    found = globals().get("EventLoopPolicy")
+    if found is None:
+        from casyncio import _policy
+
+        found = globals()["EventLoopPolicy"] = _policy.make_policy_class()
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EventLoopPolicy":
+        return _event_loop_policy()
+    if name == "eager_task_factory" and hasattr(asyncio, "create_eager_task_factory"):
+        # A task factory: the first step of each task runs at once, as asyncio's own does.
+        return globals().setdefault(name, asyncio.create_eager_task_factory(Task))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

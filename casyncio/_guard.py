@@ -1,0 +1,112 @@
+"""Do our Future and Task know the struct of the interpreter's own?
+
+Stock objects with known values are made through the public API, and what the mirror of their
+struct shows is compared with those values.  When anything differs, loops keep making stock
+tasks: slower, and right.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+from typing import Any
+
+from casyncio import _native
+
+_asyncio: Any = importlib.import_module("_asyncio")
+
+
+class _Loop:
+    """As much of a loop as the constructors of Future and Task ask for."""
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(self, *args: Any, context: Any = None) -> None:
+        pass
+
+
+async def _coroutine() -> None:
+    pass
+
+
+def _future_fits(loop: _Loop) -> bool:
+    context = contextvars.copy_context()
+    value, message = object(), "known message"
+    pending = _asyncio.Future(loop=loop)
+    pending.add_done_callback(len, context=context)
+    pending.add_done_callback(id, context=context)
+    pending._asyncio_future_blocking = True
+    done, failed, cancelled = (_asyncio.Future(loop=loop) for _ in range(3))
+    error = ValueError()
+    done.set_result(value)
+    failed.set_exception(error)
+    cancelled.cancel(msg=message)
+    seen = [_native.mirror_fields(f) for f in (pending, done, failed, cancelled)]
+    failed._log_traceback = False
+    flags = [(s["state"], s["log_tb"], s["blocking"]) for s in seen]
+    return (
+        flags == [(0, 0, 1), (2, 0, 0), (2, 1, 0), (1, 0, 0)]
+        and all(s["loop"] == id(loop) for s in seen)
+        and seen[0]["callback0"] == id(len)
+        and seen[0]["context0"] == id(context)
+        and seen[0]["callbacks"] != 0
+        and seen[1]["result"] == id(value)
+        and seen[2]["exception"] == id(error)
+        and seen[3]["cancel_msg"] == id(message)
+        and not any(s["source_tb"] or s["cancelled_exc"] or s["exception_tb"] for s in seen)
+    )
+
+
+def _task_fits(loop: _Loop) -> bool:
+    coroutine = _coroutine()
+    try:
+        return _task_of_fits(coroutine, loop)
+    finally:
+        coroutine.close()
+
+
+def _task_of_fits(coroutine: Any, loop: _Loop) -> bool:
+    context = contextvars.copy_context()
+    name = "known name"
+    task = _asyncio.Task(coroutine, loop=loop, name=name, context=context)
+    before = _native.mirror_fields(task)
+    task.cancel()
+    after = _native.mirror_fields(task)
+    task._log_destroy_pending = False
+    silent = _native.mirror_fields(task)
+    _asyncio._unregister_task(task)
+    return (
+        before["coro"] == id(coroutine)
+        and before["name"] == id(name)
+        and before["context"] == id(context)
+        and before["fut_waiter"] == 0
+        and (before["must_cancel"], after["must_cancel"]) == (0, 1)
+        and (before["num_cancels_requested"], after["num_cancels_requested"]) == (0, 1)
+        and (after["log_destroy_pending"], silent["log_destroy_pending"]) == (1, 0)
+    )
+
+
+def reason_against_native_tasks() -> str | None:
+    """Return why loops cannot make native tasks here; None when they can."""
+    if not hasattr(_native, "Task"):
+        return "this Python's Task has another size than the one that is known"
+    loop = _Loop()
+    try:
+        fits = _future_fits(loop) and _task_fits(loop)
+    except (AttributeError, TypeError) as error:
+        return f"this Python's Task cannot be looked into ({error})"
+    if not fits:
+        return "this Python's Task keeps its values in other places than the known ones"
+    return None
+
+
+def enable_native_tasks() -> str | None:
+    """Make loops create native tasks; return why that is impossible here, None when it is done."""
+    reason = reason_against_native_tasks()
+    if reason is None:
+        try:
+            _native.use_native_tasks()
+        except (AttributeError, TypeError) as error:
+            reason = f"this Python keeps its tasks in another way than the known one ({error})"
+    return reason

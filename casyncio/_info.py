@@ -1,0 +1,62 @@
+"""``python -m casyncio info``: what was chosen here, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+
+import casyncio
+from casyncio import _native
+
+
+def backend_reason(wanted: str | None) -> str:
+    """Say in a few words why the backend is what it is."""
+    if wanted and wanted != "auto":
+        return f"asked for by CASYNCIO_BACKEND={wanted}"
+    return "auto: the best one that is built in"
+
+
+def task_layout() -> str:
+    """Say which Task and Future the loop makes."""
+
+    async def look() -> str:
+        task = asyncio.current_task()
+        future = asyncio.get_running_loop().create_future()
+        names = [f"{type(o).__module__}.{type(o).__qualname__}" for o in (task, future)]
+        return " and ".join(names)
+
+    return casyncio.run(look())
+
+
+def rows() -> list[tuple[str, str]]:
+    """Return (name, value) pairs; raises what making a loop raises."""
+    wanted = os.environ.get("CASYNCIO_BACKEND")
+    loop = casyncio.new_event_loop()
+    backend = str(loop.backend)
+    debug = loop.get_debug()
+    loop.close()
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return [
+        ("casyncio", casyncio.__version__),
+        ("backend", f"{backend} ({backend_reason(wanted)})"),
+        ("built in", ", ".join(_native.backends())),
+        ("tasks", f"{task_layout()} ({casyncio._stock_tasks_reason or 'native'})"),
+        ("python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
+        ("debug", "yes" if debug else "no"),
+        ("GIL", "on" if gil else "off"),
+    ]
+
+
+def main() -> int:
+    """Print the table; returns the exit status: 0, or 1 when no loop can be made."""
+    try:
+        table = rows()
+    except (ValueError, OSError) as error:
+        print(f"casyncio cannot make a loop: {error}", file=sys.stderr)
+        return 1
+    for name, value in table:
+        print(f"{name:10}{value}")
+    return 0

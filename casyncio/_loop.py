@@ -1,0 +1,287 @@
+"""The Loop class: the native loop in front, the stdlib's own cold paths behind.
+
+What is hot lives in ``_native.Loop``.  Everything here runs once per loop, per run or per
+mistake: construction, setting up a run, closing, signals, and the reports of debug mode.
+Method resolution puts the native type before asyncio's, so ``super()`` inside an inherited
+stdlib method never comes back to what is native.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import selectors
+import sys
+import warnings
+import weakref
+from asyncio import base_events, events, format_helpers, unix_events
+from asyncio.log import logger
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from casyncio import _native
+
+# Private names of these are used below; each has a test that names it.
+_base_events: Any = base_events
+_format_helpers: Any = format_helpers
+_unix_events: Any = unix_events
+
+_CALLBACK_SOURCE_TAKES_DEBUG = (
+    "debug" in inspect.signature(_format_helpers._format_callback_source).parameters
+)
+
+
+class Loop(_native.Loop, asyncio.SelectorEventLoop):
+    """An asyncio event loop whose hot parts are native.
+
+    ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,
+    the environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
+    ``selector`` is there because asyncio's loop has it, and must be None.
+
+    Raises TypeError for a selector, ValueError for an unknown backend and OSError when the
+    kernel refuses.  A loop belongs to the thread that runs it; ``call_soon_threadsafe()`` is
+    for all others.
+    """
+
+    # What the constructors store.  With a slot for each, the instance has no dict until a
+    # program sets an attribute of its own, and as long as it has none the interpreter
+    # reaches the loop's methods by its shortest way.
+    __slots__ = (
+        "_agen_hooks_outside",
+        "_asyncgens",
+        "_asyncgens_shutdown_called",
+        "_coroutine_origin_tracking_enabled",
+        "_coroutine_origin_tracking_saved_depth",
+        "_default_executor",
+        "_exception_handler",
+        "_executor_shutdown_called",
+        "_signal_end",
+        "_signal_handlers",
+        "_transports",
+        "_unix_server_sockets",
+        "_watcher",
+    )
+
+    if TYPE_CHECKING:  # what the stdlib's classes have and its stubs do not say
+        _default_executor: ThreadPoolExecutor | None
+        _executor_shutdown_called: bool
+
+        def _asyncgen_finalizer_hook(self, agen: Any) -> None: ...
+        def _asyncgen_firstiter_hook(self, agen: Any) -> None: ...
+        def _check_running(self) -> None: ...
+        def _process_self_data(self, data: bytes) -> None: ...
+        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
+
+    def __init__(self, selector: None = None, *, backend: str | None = None) -> None:
+        if selector is not None:
+            raise TypeError(
+                "casyncio.Loop does not take a selector; choose the kernel interface with backend="
+            )
+        self._open(backend or os.environ.get("CASYNCIO_BACKEND") or "auto")
+        base_events.BaseEventLoop.__init__(self)
+        logger.debug("Using backend: %s", self.backend)
+        # The debt of the two constructors that are skipped.
+        self._transports: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._signal_handlers: dict[int, asyncio.Handle] = {}
+        self._unix_server_sockets: dict[Any, int] = {}
+        self._signal_end: _SignalEnd | None = None
+        if hasattr(_unix_events, "_PidfdChildWatcher"):
+            self._watcher = (
+                _unix_events._PidfdChildWatcher()
+                if _unix_events.can_use_pidfd()
+                else _unix_events._ThreadedChildWatcher()
+            )
+
+    # ---- a run ----
+
+    def _run_forever_setup(self) -> None:
+        self._check_closed()
+        self._check_running()
+        self._agen_hooks_outside = sys.get_asyncgen_hooks()
+        self._enter()  # from here on, a failure is cleaned up after
+        self._set_coroutine_origin_tracking(self._debug)
+        sys.set_asyncgen_hooks(
+            firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
+        )
+        events._set_running_loop(self)
+
+    def _run_forever_cleanup(self) -> None:
+        self._leave()
+        events._set_running_loop(None)
+        self._set_coroutine_origin_tracking(False)
+        sys.set_asyncgen_hooks(*self._agen_hooks_outside)
+
+    def close(self) -> None:
+        """Close the loop: drop what is queued, shut the executor down without waiting.
+
+        Does nothing on a closed loop.  Raises RuntimeError while the loop runs.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if self._debug:
+            logger.debug("Close %r", self)
+        try:
+            self._close_signals()
+        finally:
+            self._close_native()
+            self._executor_shutdown_called = True
+            executor = self._default_executor
+            if executor is not None:
+                self._default_executor = None
+                executor.shutdown(wait=False)
+
+    # ---- signals ----
+
+    @property
+    def _csock(self) -> _SignalEnd | None:
+        """What ``signal.set_wakeup_fd()`` gets; made when first asked for, None once closed."""
+        if self.is_closed():
+            return None
+        if self._signal_end is None:
+            read_fd, write_fd = self._signal_fds()
+            self._add_reader(read_fd, self._read_from_self)
+            self._signal_end = _SignalEnd(write_fd)
+        return self._signal_end
+
+    def _read_from_self(self) -> None:
+        while data := self._drain_signals():
+            self._process_self_data(data)
+
+    def _close_signals(self) -> None:
+        if not self._signal_handlers:
+            return
+        if sys.is_finalizing():
+            warnings.warn(
+                f"Closing the loop {self!r} on interpreter shutdown stage, "
+                f"skipping signal handlers removal",
+                ResourceWarning,
+                source=self,
+                stacklevel=3,
+            )
+            self._signal_handlers.clear()
+        else:
+            for sig in list(self._signal_handlers):
+                self.remove_signal_handler(sig)
+
+    # ---- reports ----
+
+    def _callback_failed(self, handle: Any, exc: BaseException) -> None:
+        """Tell the exception handler what stock's ``Handle._run()`` would tell it."""
+        options = {"debug": self.get_debug()} if _CALLBACK_SOURCE_TAKES_DEBUG else {}
+        source = _format_helpers._format_callback_source(handle._callback, handle._args, **options)
+        context = {
+            "message": f"Exception in callback {source}",
+            "exception": exc,
+            "handle": handle,
+        }
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        self.call_exception_handler(context)
+
+    def _callback_slow(self, handle: Any, took_s: float) -> None:
+        """Log a callback that kept the loop for ``slow_callback_duration`` or longer."""
+        _base_events.logger.warning(
+            "Executing %s took %.3f seconds", _base_events._format_handle(handle), took_s
+        )
+
+    # ---- what is asked of stock's private attributes ----
+
+    @property
+    def _selector(self) -> SelectorView | None:
+        """A read-only view of the watched descriptors; None once closed."""
+        return None if self.is_closed() else SelectorView(self)
+
+    @property
+    def _ready(self) -> QueueView:
+        """A copy of the ready queue that can be looked at, but not driven."""
+        return QueueView(self._ready_snapshot())
+
+    @_ready.setter
+    def _ready(self, value: object) -> None:
+        """Taken and forgotten: BaseEventLoop's constructor assigns a deque."""
+
+    @property
+    def _scheduled(self) -> QueueView:
+        """A copy of the timer heap that can be looked at, but not driven."""
+        return QueueView(self._scheduled_snapshot())
+
+    @_scheduled.setter
+    def _scheduled(self, value: object) -> None:
+        """Taken and forgotten: BaseEventLoop's constructor assigns a list."""
+
+
+class _SignalEnd:
+    """The write end of a loop's signal socketpair; the loop owns the descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+
+class QueueView(tuple[Any, ...]):
+    """A snapshot of a native queue.  Whoever tries to drive the loop through it is told so."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise RuntimeError(
+            "the queues of a casyncio loop are native: _ready and _scheduled can be read but "
+            "not changed; programs that drive them (nest_asyncio and the like) need asyncio's "
+            "own loop"
+        )
+
+    append = appendleft = extend = extendleft = insert = _refuse
+    pop = popleft = remove = clear = rotate = reverse = sort = _refuse
+    __setitem__ = __delitem__ = _refuse
+
+
+class SelectorView:
+    """The watched descriptors of a loop, as a selector's map shows them."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return a mapping of descriptor or file object to its SelectorKey."""
+        return _SelectorMap(self._loop)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Return the SelectorKey of a watched descriptor; KeyError when it is not watched."""
+        try:
+            return self.get_map()[fileobj]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def select(self, timeout: float | None = None) -> NoReturn:
+        """Refuse: only the loop itself waits for its descriptors."""
+        raise RuntimeError(
+            "the selector of a casyncio loop is native and cannot be driven from outside"
+        )
+
+
+class _SelectorMap(Mapping[Any, selectors.SelectorKey]):
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._fileobjs = loop._watched_fds()
+
+    def __len__(self) -> int:
+        return len(self._fileobjs)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._fileobjs)
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        reader, writer = self._loop._watched(fd)
+        mask = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
+        if not mask:
+            raise KeyError(fileobj)
+        return selectors.SelectorKey(self._fileobjs.get(fd, fd), fd, mask, (reader, writer))
