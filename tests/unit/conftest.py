@@ -1,0 +1,308 @@
+"""Fixtures of the unit tests: loops, comparisons with the standard library, child processes.
+
+``pytest tests/unit`` runs every test on casyncio, once per backend.
+``pytest tests/unit --stock`` runs the same tests on the standard library's own loop instead:
+that proves that a test states what asyncio does. Tests of what casyncio does differently, or has
+alone, carry the mark ``ours`` with the reason and are skipped there.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import types
+
+import pytest
+
+BACKENDS = ("epoll", "poll")
+CHILD_PRELUDE = {
+    True: "import asyncio\nnew_loop = asyncio.SelectorEventLoop\n",
+    False: "import asyncio, casyncio\nnew_loop = casyncio.new_event_loop\n",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--stock",
+        action="store_true",
+        help="run the unit tests on the standard library's loop, to prove what they state",
+    )
+
+
+def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started by a shell in the background; children would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "ours(reason): casyncio alone does this; not for --stock")
+
+
+def is_stock(config):
+    return config.getoption("--stock", False)
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        names = ["stock"] if is_stock(metafunc.config) else BACKENDS
+        metafunc.parametrize("backend", names, indirect=True)
+
+
+def pytest_runtest_setup(item):
+    mark = item.get_closest_marker("ours")
+    if mark is not None and is_stock(item.config):
+        pytest.skip(f"not for --stock: {mark.args[0]}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            # By thread: a loop hands an exception out of a signal handler to its own handler.
+            item.add_marker(pytest.mark.timeout(60, method="thread"))
+
+
+@pytest.fixture
+def backend(request):
+    """Name of the backend under test ("stock" with --stock)."""
+    return request.param
+
+
+@pytest.fixture
+def new_loop(backend):
+    """Make a loop of the kind under test; all of them are closed at the end."""
+    loops = []
+
+    def make():
+        if backend == "stock":
+            loop = asyncio.SelectorEventLoop()
+        else:
+            import casyncio
+
+            loop = casyncio.new_event_loop(backend)
+            assert loop.backend == backend
+        loops.append(loop)
+        return loop
+
+    yield make
+    for loop in loops:
+        loop.close()
+
+
+@pytest.fixture
+def new_stock():
+    """Make a loop of the standard library; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make():
+            return stack.enter_context(contextlib.closing(asyncio.SelectorEventLoop()))
+
+        yield make
+
+
+@pytest.fixture
+def loop(new_loop):
+    """Return one open loop of the kind under test."""
+    return new_loop()
+
+
+@pytest.fixture
+def loop_class(loop):
+    """Return the class of the loop under test, to be derived from."""
+    return type(loop)
+
+
+@pytest.fixture
+def make_loop(backend):
+    """Make a loop of a class derived from ``loop_class``; all of them are closed at the end."""
+    loops = []
+
+    def build(cls):
+        loops.append(cls() if backend == "stock" else cls(backend=backend))
+        return loops[-1]
+
+    yield build
+    for loop in loops:
+        loop.close()
+
+
+def clean(text):
+    """Return text without what differs between two runs: addresses and whose types they are."""
+    text = re.sub(r"0x[0-9a-f]+", "0x", text)
+    text = re.sub(r"<(_UnixSelectorEventLoop|Loop)\b", "<Loop", text)
+    return text.replace("'casyncio.", "'")
+
+
+def outcome(action, loop):
+    """Run action(loop); return ("value", v) or ("error", type, text)."""
+    try:
+        return "value", action(loop)
+    except Exception as exc:
+        return "error", type(exc), clean(str(exc))
+
+
+@pytest.fixture
+def same_outcome(new_loop, new_stock):
+    """Check that action(loop) returns or raises the same on stock's loop and on ours."""
+
+    def check(action, *, debug=False):
+        results = []
+        for loop in new_stock(), new_loop():
+            loop.set_debug(debug)
+            results.append(outcome(action, loop))
+        assert results[1] == results[0], f"stock: {results[0]}, ours: {results[1]}"
+        return results[0][-1]
+
+    return check
+
+
+@pytest.fixture
+def same_error(new_loop, new_stock):
+    """Check that action(loop) raises on both loops, the same type in the same words."""
+
+    def check(action, *, debug=False):
+        results = []
+        for loop in new_stock(), new_loop():
+            loop.set_debug(debug)
+            results.append(outcome(action, loop))
+        assert results[0][0] == "error", f"stock does not raise: {results[0]}"
+        assert results[1] == results[0], f"stock: {results[0]}, ours: {results[1]}"
+        return results[0][1]
+
+    return check
+
+
+@pytest.fixture
+def turns():
+    """Run a loop for n turns: turns(loop) runs what is ready now and polls once."""
+
+    def run(loop, n=1):
+        for _ in range(n):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+
+    return run
+
+
+@pytest.fixture
+def collect():
+    """Run the collector until it finds nothing more."""
+
+    def run():
+        while gc.collect():
+            pass
+
+    return run
+
+
+@pytest.fixture
+def in_thread():
+    """Run a function in another thread to its end; return its value or raise its exception."""
+
+    def run(func, *args, timeout=30):
+        box = types.SimpleNamespace(value=None, error=None)
+
+        def body():
+            try:
+                box.value = func(*args)
+            except BaseException as exc:
+                box.error = exc
+
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        thread.join(timeout)
+        assert not thread.is_alive(), "the thread did not end in time"
+        if box.error is not None:
+            raise box.error
+        return box.value
+
+    return run
+
+
+def open_fds():
+    """Return the open descriptors of this process as a dict number -> target."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@pytest.fixture
+def fds():
+    """Return the function that lists this process's descriptors, as {number: target}."""
+    return open_fds
+
+
+class Child:
+    """Run Python code in a process of its own, with ``new_loop`` of the kind under test."""
+
+    def __init__(self, backend, folder):
+        self.stock = backend == "stock"
+        self.folder = folder
+        self.env = dict(os.environ)
+        if not self.stock:
+            self.env["CASYNCIO_BACKEND"] = backend
+        self.running = []
+
+    def start(self, code, *, options=(), env=None):
+        """Start code in a child; return the Popen object, text pipes on its outputs."""
+        script = self.folder / f"child{len(self.running)}.py"
+        script.write_text(CHILD_PRELUDE[self.stock] + textwrap.dedent(code))
+        return self.command(*options, str(script), env=env)
+
+    def command(self, *arguments, env=None, cwd=None):
+        """Start this interpreter with the arguments; return the Popen object."""
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd or self.folder,
+            env={**self.env, **(env or {})},
+        )
+        self.running.append(process)
+        return process
+
+    def finish(self, process, timeout=30):
+        """Wait for the end; return its status, stdout and stderr."""
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"child hangs; stdout: {out!r} stderr: {err!r}")
+        return types.SimpleNamespace(status=process.returncode, out=out, err=err)
+
+    def run(self, code, *, timeout=30, **kwargs):
+        """Run code to its end; return its status, stdout and stderr, whatever they are."""
+        return self.finish(self.start(code, **kwargs), timeout)
+
+    def ok(self, code, **kwargs):
+        """Run code, which must end with status 0; return its stdout."""
+        result = self.run(code, **kwargs)
+        assert result.status == 0, f"status {result.status}: {result.out}{result.err}"
+        return result.out
+
+    def interrupt_when_ready(self, process, delay=0.2):
+        """Send SIGINT some time after the child has written a line; return that line."""
+        line = process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        return line
+
+
+@pytest.fixture
+def child(backend, tmp_path):
+    """Return a starter of child processes; those still running are killed at the end."""
+    starter = Child(backend, tmp_path)
+    yield starter
+    for process in starter.running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

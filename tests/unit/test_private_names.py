@@ -1,0 +1,88 @@
+"""Every private name of the standard library that casyncio leans on, by name.
+
+When a Python renames one of them, this test says so before a user does.
+"""
+
+import asyncio
+import inspect
+from asyncio import (
+    base_events,
+    events,
+    format_helpers,
+    futures,
+    selector_events,
+    tasks,
+    unix_events,
+)
+
+import pytest
+
+import casyncio
+
+INHERITED = [
+    "_asyncgen_finalizer_hook",
+    "_asyncgen_firstiter_hook",
+    "_check_callback",
+    "_check_default_executor",
+    "_check_running",
+    "_check_signal",
+    "_handle_signal",
+    "_process_self_data",
+    "_set_coroutine_origin_tracking",
+]
+
+
+@pytest.mark.parametrize("name", INHERITED)
+def test_stock_loop_has_the_inherited_method(name):
+    assert callable(getattr(asyncio.SelectorEventLoop, name))
+    assert getattr(casyncio.Loop, name) is getattr(asyncio.SelectorEventLoop, name)
+
+
+def test_modules_have_the_names_that_are_looked_up():
+    assert base_events.BaseEventLoop and selector_events.BaseSelectorEventLoop
+    assert callable(base_events._format_handle) and base_events.logger
+    assert callable(format_helpers._format_callback_source)
+    assert callable(format_helpers.extract_stack)
+    assert callable(events._set_running_loop) and callable(events._get_running_loop)
+    assert futures.Future and tasks.Task
+
+
+def test_stock_handle_describes_itself_through_repr_info():
+    assert list(inspect.signature(events.Handle._repr_info).parameters) == ["self"]
+    assert list(inspect.signature(events.TimerHandle._repr_info).parameters) == ["self"]
+
+
+def test_default_policy_or_its_replacement_is_found():
+    from casyncio import _policy
+
+    stock = _policy._stock_policy_class()
+    assert stock is not None and hasattr(stock, "_loop_factory")
+
+
+def test_child_watcher_of_the_loop_exists_where_the_policy_has_none():
+    if hasattr(unix_events, "_PidfdChildWatcher"):
+        assert callable(unix_events.can_use_pidfd)
+        assert unix_events._ThreadedChildWatcher
+    else:
+        assert hasattr(asyncio, "get_child_watcher")
+
+
+def test_weak_value_dictionary_keeps_its_items_in_data(loop):
+    assert type(loop._transports.data) is dict
+
+
+@pytest.mark.ours("it is about the inside of casyncio")
+def test_constructor_leaves_the_instance_without_attributes_of_its_own(loop):
+    assert vars(loop) == {}
+
+
+@pytest.mark.ours("it is about the inside of casyncio")
+def test_contexts_are_shared_between_handles(loop):
+    """The self-test of the context's layout passes on this Python."""
+    handles = [loop.call_soon(print) for _ in range(2)]
+    import gc
+
+    contexts = [[o for o in gc.get_referents(h) if type(o).__name__ == "Context"] for h in handles]
+    assert contexts[0][0] is contexts[1][0]
+    for handle in handles:
+        handle.cancel()
