@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""How many instructions does one operation take? Counted by valgrind's callgrind, without noise.
+
+    python -m benchmarks.callgrind [--loop NAME=MODULE:FACTORY] [--python EXE] [--out FILE]
+
+Each operation runs in two sizes in fresh processes; the difference of the counts, divided by the
+difference of the sizes, leaves out what the process costs otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import re
+import shutil
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import callbacks, harness, timers
+
+SIZES = (1_000, 4_000)
+
+
+async def batch(loop, n):
+    """Run n callbacks that are all scheduled before the first of them runs."""
+    done = loop.create_future()
+    for _ in range(n):
+        loop.call_soon(harness.nothing)
+    loop.call_soon(done.set_result, None)
+    await done
+
+
+async def fire(loop, n):
+    """Make n timers due within 1 to 2 milliseconds, in mixed order, and let them fire."""
+    for i in range(n):
+        loop.call_later(1e-3 + (i * 7919 % 1000) * 1e-6, harness.nothing)
+    done = loop.create_future()
+    loop.call_later(0.005, done.set_result, None)
+    await done
+
+
+OPERATIONS = {
+    "call_soon chain": callbacks.call_soon_chain,
+    "call_soon batch": batch,
+    "call_later+cancel": timers.make_and_cancel,
+    "timer fire": fire,
+}
+
+
+def cell(loop_spec, operation, n):
+    """Run one operation n times in this process."""
+    with asyncio.Runner(loop_factory=harness.loop_factory(loop_spec)) as runner:
+        gc.freeze()  # what was imported must not be collected over and over, and counted
+        runner.run(OPERATIONS[operation](runner.get_loop(), int(n)))
+        harness.emit({})
+
+
+def instructions(drive, args, one, operation, n):
+    """Return the instructions of a whole process that runs the operation n times."""
+    command = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+        args.python,
+        "-P",
+        *drive.CELL,
+        "callgrind",
+        one.spec,
+        operation,
+        str(n),
+    ]
+    env = {**one.env, "PYTHONHASHSEED": "0", "BENCH_CPU": "", "BENCH_REALTIME": ""}
+    _, err = drive.run_bounded(command, args.timeout, env)
+    return int(re.search(r"Collected : (\d+)", err)[1])
+
+
+def per_operation(drive, args, one, operation):
+    """Return instructions per operation as text, or why there is no number."""
+    try:
+        few, many = (instructions(drive, args, one, operation, n) for n in SIZES)
+    except drive.Failed as error:
+        return f"fails: {error}"
+    return round((many - few) / (SIZES[1] - SIZES[0]))
+
+
+def measure(drive, args, who):
+    """Return instructions per operation, by operation and contender."""
+    results = {}
+    with drive.Follow(len(OPERATIONS) * len(who)) as follow:
+        for operation in OPERATIONS:
+            row = results[operation] = {}
+            for one in who:
+                follow.now(f"{operation}: {one.name}")
+                row[one.name] = per_operation(drive, args, one, operation)
+                follow.step()
+            follow.row(f"{operation}: {row}")
+    return results
+
+
+def main(argv=None):
+    """Parse the command line, count, and print the table."""
+    if not shutil.which("valgrind"):
+        print("skipped: valgrind not found")
+        return
+    from benchmarks import drive, report  # here, since cells must do without rich
+
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.callgrind",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    drive.add_options(parser, 1, 0.0)
+    parser.set_defaults(rounds=1, seconds=0.0, timeout=120)
+    args = parser.parse_args(argv)
+    who, machine = drive.start(args)
+    results = measure(drive, args, who)
+    drive.save(args.out, {"machine": machine, "instructions": results})
+    table = report.Table(
+        "instructions per operation", *(one.name for one in who), box=report.box.SIMPLE_HEAD
+    )
+    for operation, row in results.items():
+        table.add_row(operation, *(f"{n:,}" if isinstance(n, int) else n for n in row.values()))
+    report.terminal().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Tables from results: medians, ratios to stock taken inside each round, and who loses where."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.drive import STOCK
+from benchmarks.harness import LOWER_IS_BETTER
+
+OURS = "casyncio"
+LEGEND = (
+    "{stock}: median \\[min–max]. Others: median, ratio to {stock} in the same round "
+    "(above 1 is better) \\[least–greatest]; ▼ marks a ratio below 1. Smaller values are "
+    "better where the unit is B or ms."
+)
+
+
+def short(x: float) -> str:
+    """Return a number with three or four digits and a suffix."""
+    for size, suffix in ((1e6, "M"), (1e4, "k")):
+        if abs(x) >= size:
+            return f"{x / (size if suffix == 'M' else 1e3):.{2 if suffix == 'M' else 1}f}{suffix}"
+    return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+def spread(values: list[float]) -> dict:
+    """Return the median and the extremes."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(row: dict, mine: str, other: str) -> list[float]:
+    """Return how many times better ``mine`` is than ``other``, for each round that has both."""
+    pairs = [
+        (a["value"], b["value"])
+        for a, b in zip(row["cells"].get(mine, []), row["cells"].get(other, []), strict=False)
+        if a.get("value") and b.get("value")
+    ]
+    return [b / a if row["unit"] in LOWER_IS_BETTER else a / b for a, b in pairs]
+
+
+def summary(row: dict, name: str) -> dict:
+    """Return a contender's values and ratios to stock in one row, or why there are none."""
+    cells = row["cells"].get(name, [])
+    values = [cell["value"] for cell in cells if "value" in cell]
+    failures = [cell["failed"] for cell in cells if "failed" in cell]
+    result: dict = {"failures": failures}
+    if values:
+        result["value"] = spread(values)
+    against_stock = ratios(row, name, STOCK)
+    if against_stock and name != STOCK:
+        result["ratio"] = spread(against_stock)
+    return result
+
+
+def verdict(row: dict) -> tuple[bool, str]:
+    """Return whether casyncio loses this row, and to or over whom, by rounds."""
+    peers = [
+        name for name in row["cells"] if not name.startswith(OURS) and "value" in summary(row, name)
+    ]
+    if not peers:
+        return False, "no peer ran"
+    if "value" not in summary(row, OURS):
+        return True, "LOSES: fails"
+    by_peer = {name: statistics.median(ratios(row, OURS, name)) for name in peers}
+    best = min(by_peer, key=by_peer.__getitem__)
+    loses = by_peer[best] < 1
+    return loses, f"{'LOSES to' if loses else 'leads'} {best} ×{by_peer[best]:.2f}"
+
+
+def cell_text(row: dict, name: str) -> str:
+    """Return a table cell: the median with the ratio, or with the extremes for stock."""
+    s = summary(row, name)
+    if "value" not in s:
+        return "fails" if s["failures"] else ""
+    flaky = f" ({len(s['failures'])} failed)" if s["failures"] else ""
+    v = s["value"]
+    if "ratio" not in s:
+        return f"{short(v['median'])} [{short(v['min'])}–{short(v['max'])}]{flaky}"
+    r = s["ratio"]
+    mark = " ▼" if r["median"] < 1 else ""
+    return f"{short(v['median'])} ×{r['median']:.2f} [{r['min']:.2f}–{r['max']:.2f}]{mark}{flaky}"
+
+
+def row_text(name: str, row: dict) -> str:
+    """Return a row in one line, for progress."""
+    return f"{name}: " + ", ".join(f"{who} {cell_text(row, who)}" for who in row["cells"])
+
+
+def results_table(data: dict, names: list[str]) -> Table:
+    """Return the table of all rows; with casyncio among the loops, a verdict ends each row."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("workload", "unit", *names, *(["verdict"] if OURS in names else [])):
+        table.add_column(column, overflow="fold")
+    for name, row in data["workloads"].items():
+        loses, words = verdict(row) if OURS in names else (False, "")
+        texts = [name, row["unit"], *(cell_text(row, who) for who in names), words]
+        table.add_row(
+            *map(escape, texts[: len(table.columns)]), style="bold red" if loses else None
+        )
+    return table
+
+
+def means_table(data: dict, names: list[str]) -> Table:
+    """Return the geometric means of the ratios to stock, by group of rows."""
+    groups = list(dict.fromkeys(row["group"] for row in data["workloads"].values()))
+    table = Table(
+        "loop",
+        *groups,
+        box=box.SIMPLE_HEAD,
+        title="geometric mean of the ratios to stock (rows)",
+        title_justify="left",
+    )
+    for who in names:
+        texts = [who]
+        for group in groups:
+            found = [
+                summary(row, who) for row in data["workloads"].values() if row["group"] == group
+            ]
+            medians = [s["ratio"]["median"] for s in found if "ratio" in s]
+            texts.append(
+                f"×{statistics.geometric_mean(medians):.2f} ({len(medians)})" if medians else ""
+            )
+        table.add_row(*texts)
+    return table
+
+
+def machine_text(m: dict) -> str:
+    """Return in one line what was measured where, and how."""
+    loops = ", ".join(f"{name} {version}" for name, version in m["loops"].items())
+    how = [f"{m['rounds']} rounds of {m['seconds']:g} s"]
+    how += ["SCHED_RR"] if m["realtime"] else []
+    how += [f"pinned to CPU {m['pin']}"] if m["pin"] is not None else []
+    return (
+        f"{m['date']}; CPython {m['python']} ({'PGO' if m['pgo'] else 'no PGO'}, "
+        f"{m['flags']}); {m['cpu']}, kernel {m['kernel']}; {', '.join(how)}. Loops: {loops}."
+    )
+
+
+def failure_lines(data: dict) -> list[str]:
+    """Return one line for each loop and reason of failure."""
+    failed: dict[tuple[str, str], list[str]] = {}
+    for name, row in data["workloads"].items():
+        for who, cells in row["cells"].items():
+            for reason in sorted({cell["failed"] for cell in cells if "failed" in cell}):
+                failed.setdefault((who, reason), []).append(name)
+    return [f"{who} fails on {', '.join(on)}: {why}" for (who, why), on in sorted(failed.items())]
+
+
+def terminal() -> Console:
+    """Return a console that does not squeeze tables when its output is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+
+
+def show(data: dict, console: Console | None = None) -> None:
+    """Print the tables of one run."""
+    console = console or terminal()
+    names = list(dict.fromkeys(who for row in data["workloads"].values() for who in row["cells"]))
+    console.print(escape(machine_text(data["machine"])), soft_wrap=True)
+    console.print(LEGEND.format(stock=STOCK), soft_wrap=True)
+    console.print(results_table(data, names))
+    if len(names) > 1 and STOCK in names:
+        console.print(means_table(data, [name for name in names if name != STOCK]))
+    for line in failure_lines(data):
+        console.print(escape(line), soft_wrap=True)
+    if OURS in names:
+        lost = [name for name, row in data["workloads"].items() if verdict(row)[0]]
+        console.print(
+            f"{OURS} loses {len(lost)} of {len(data['workloads'])} rows"
+            + (": " + ", ".join(lost) if lost else "."),
+            soft_wrap=True,
+        )
+
+
+def show_files(paths: list[str]) -> None:
+    """Print the tables of saved runs, one after another."""
+    for path in paths:
+        show(json.loads(Path(path).read_text()))

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Everything that has to hold, on every Python: `make test`.
+#
+# Usage:  tools/test.sh PYTHON ...       e.g. python3.11 python3.12 python3.13
+#
+# Runs every step even when an earlier one failed; each is a make target or a
+# pytest run, so that it can be repeated alone.  Ends with the time of each step
+# and pytest's closing lines, and fails when a step failed.  What the steps
+# printed is kept in build/log.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+
+# On every interpreter; and, since they look at the source, only on the last.
+SUITES="tests/unit tests/acceptance tests/ecosystem tests/leaks tests/conformance"
+SUITES_ONCE="tests/house tests/packaging tests/benchmarks"
+LIMIT_S=1500                            # for one step
+
+# What a shell runs in the background ignores SIGINT, and so does all that it starts; tests
+# send it.
+HEED_CTRL_C='import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])'
+
+pythons=("$@")
+((${#pythons[@]})) || { echo "usage: tools/test.sh PYTHON ..." >&2; exit 2; }
+log=$PWD/build/log
+rm -rf "$log" && mkdir -p "$log"
+table="" closing="" failed=""
+
+# step NAME COMMAND ... - run, show, time and remember.  `timeout` limits it, and
+# gives it a process group of its own, so that what it leaves behind is ended too.
+step() {
+    local name=$1 start=$SECONDS status=ok out=$log/$1.txt last
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    : > "$out"
+    "$any" -c "$HEED_CTRL_C" timeout --kill-after=10 $LIMIT_S "$@" < /dev/null > "$out" 2>&1 &
+    group=$!
+    tail -n +1 --sleep-interval=0.3 --follow --pid=$group "$out"
+    wait $group || status=FAILED
+    kill -- -$group 2> /dev/null && echo "=== $name left processes behind; they were ended"
+    [[ $status == ok ]] || failed+=" $name"
+    table+=$(printf '%-20s %-6s %4d s' "$name" "$status" $((SECONDS - start)))$'\n'
+    last=$(grep -E '^=+ .* in [0-9.]+s.* =+$' "$out" | tail -n 1)
+    [[ -z $last ]] || closing+="$name"$'\n'"$last"$'\n'
+}
+group=""
+trap '[[ -z $group ]] || kill -- -$group; exit 130' INT TERM
+
+missing=""
+for python in "${pythons[@]}"; do
+    found=$(tools/find-python.sh "$python") || missing+=" $python"
+    echo "$python: $found"
+done
+if [[ -n $missing ]]; then
+    echo "cannot test without:$missing (make test PYTHONS=... chooses others)" >&2
+    exit 1
+fi
+newest=${pythons[-1]}
+any=$found
+
+M="make --no-print-directory"
+step lint $M lint
+step shape $M shape
+step layers $M layers
+step ctest $M ctest
+step ctest-asan $M asan
+step ctest-tsan $M tsan
+for python in "${pythons[@]}"; do
+    suites=$SUITES
+    [[ $python != "$newest" ]] || suites="$SUITES $SUITES_ONCE"
+    name=${python//\//-}
+    where=VENV=build/venv/${name#-}
+    step "install-$name" $M venv PYTHON="$python" "$where" FRESH=1
+    step "pytest-$name" $M pytest "$where" SUITES="$suites"
+    step "stubtest-$name" $M stubtest "$where"
+done
+step "pytest-sanitized" $M sanitized PYTHON="$newest"
+
+printf '\n=== times\n%s' "$table"
+printf '\n=== closing lines of pytest\n%s' "$closing"
+if [[ -n $failed ]]; then
+    printf '\nFAILED:%s\n' "$failed"
+    exit 1
+fi
