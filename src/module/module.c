@@ -154,15 +154,16 @@ static PyObject *
 make_empty_function(void)
 {
     PyObject *found = NULL;
-    PyObject *names = PyDict_New();
-    PyObject *none = names == NULL ? NULL
-                                   : PyRun_String("def empty(): pass",
-                                                  Py_file_input, names, names);
+    PyObject *globals = PyDict_New();
+    PyObject *none = globals == NULL
+                         ? NULL
+                         : PyRun_String("def empty(): pass", Py_file_input,
+                                        globals, globals);
     if (none != NULL) {
-        found = Py_XNewRef(PyDict_GetItemString(names, "empty"));
+        found = Py_XNewRef(PyDict_GetItemString(globals, "empty"));
     }
     Py_XDECREF(none);
-    Py_XDECREF(names);
+    Py_XDECREF(globals);
     return found;
 }
 
