@@ -5,8 +5,10 @@
  */
 #include "api/api.h"
 
+#include "loop/claims.h"
 #include "loop/fileobjs.h"
 #include "loop/handle.h"
+#include "loop/watcher.h"
 #include "py/args.h"
 #include "py/errors.h"
 
@@ -108,10 +110,7 @@ watch(CaLoop *self, ca_op_kind kind, const ca_call_args *a)
     }
     Py_INCREF(handle);                 /* the reactor's */
     int result = ca_fileobjs_remember(self, fd, a->first);
-    if (old != NULL) {
-        result |= ca_handle_cancel((CaHandle *)old);
-        Py_DECREF((PyObject *)old);
-    }
+    result |= ca_owner_retire(old);
     if (result < 0) {
         Py_CLEAR(handle);
     }
@@ -141,18 +140,40 @@ unwatch(CaLoop *self, ca_op_kind kind, PyObject *fileobj)
         }
         fd = watched;
     }
-    PyObject *handle = ca_reactor_unwatch(&self->reactor, fd, kind);
-    if (handle == NULL) {
+    void *owner = ca_reactor_unwatch(&self->reactor, fd, kind);
+    if (owner == NULL) {
         Py_RETURN_FALSE;
     }
-    int result = ca_handle_cancel((CaHandle *)handle);
-    Py_DECREF(handle);
+    int result = ca_owner_retire(owner);
     ca_fileobjs_forget(self, fd);
     return result < 0 ? NULL : Py_NewRef(Py_True);
 }
 
-/* 0 when no living transport uses the descriptor; else stock's method raises,
- * in its own words. */
+/* Refuse a descriptor that a transport of ours has claimed, unless that one is
+ * closing; 0 or -1. */
+static int
+check_not_claimed(CaLoop *self, PyObject *fileobj, int fd)
+{
+    PyObject *transport = ca_claims_get_borrow(self, fd);
+    if (transport == NULL) {
+        return 0;
+    }
+    Py_INCREF(transport);
+    PyObject *closing = PyObject_CallMethodNoArgs(
+        transport, self->st->names[CA_STR_is_closing]);
+    int free = closing == NULL ? -1 : PyObject_IsTrue(closing);
+    Py_XDECREF(closing);
+    if (free == 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "File descriptor %R is used by transport %R", fileobj,
+                     transport);
+    }
+    Py_DECREF(transport);
+    return free > 0 ? 0 : -1;
+}
+
+/* 0 when no living transport uses the descriptor; else it raises, for one of
+ * stock's transports in stock's own words. */
 static int
 check_no_transport(CaLoop *self, PyObject *fileobj)
 {
@@ -165,6 +186,9 @@ check_no_transport(CaLoop *self, PyObject *fileobj)
     int known = fd_of(self, fileobj, &fd);
     if (known != FITS) {
         return known == TOO_LARGE ? 0 : -1;
+    }
+    if (check_not_claimed(self, fileobj, fd) < 0) {
+        return -1;
     }
     transports = PyObject_GetAttr((PyObject *)self,
                                   self->st->names[CA_STR__transports]);
@@ -368,8 +392,8 @@ loop_py__ensure_fd_no_transport(PyObject *op, PyObject *fd)
 
 PyDoc_STRVAR(_watched_doc,
 "_watched($self, fd, /)\n--\n\n"
-"Return the handles (reader, writer) that watch the number `fd`; None for\n"
-"neither.");
+"Return the handles or transports (reader, writer) that watch the number\n"
+"`fd`; None for neither.");
 
 static PyObject *
 loop_py__watched(PyObject *op, PyObject *number)
@@ -379,10 +403,11 @@ loop_py__watched(PyObject *op, PyObject *number)
     if (fd == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *reader = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_IN);
-    PyObject *writer = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_OUT);
-    return PyTuple_Pack(2, reader == NULL ? Py_None : reader,
-                        writer == NULL ? Py_None : writer);
+    void *reader = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_IN);
+    void *writer = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_OUT);
+    return PyTuple_Pack(
+        2, reader == NULL ? Py_None : ca_owner_object_borrow(reader),
+        writer == NULL ? Py_None : ca_owner_object_borrow(writer));
 }
 
 PyDoc_STRVAR(_watched_fds_doc,

@@ -12,7 +12,9 @@
 #include "loop/overrides.h"
 #include "loop/ready.h"
 #include "loop/run.h"
+#include "loop/watcher.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int
@@ -54,11 +56,32 @@ ca_loop_time_s(CaLoop *self)
     return now_s;
 }
 
-/* The reactor's owners are references to handles. */
+char *
+ca_loop_read_buffer(CaLoop *self)
+{
+    if (self->read_buffer == NULL) {
+        self->read_buffer = malloc(CA_READ_BUFFER_SIZE);
+        if (self->read_buffer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return self->read_buffer;
+}
+
+/* The reactor's owners stand for references. */
 static void
 drop_owner(void *owner)
 {
-    Py_DECREF((PyObject *)owner);
+    Py_DECREF(ca_owner_object_borrow(owner));
+}
+
+static int
+visit_owner(void *owner, visitproc visit, void *arg)
+{
+    if (owner != NULL) {
+        Py_VISIT(ca_owner_object_borrow(owner));
+    }
+    return 0;
 }
 
 /* The heap gives up its references one by one, last first: no sifting. */
@@ -103,6 +126,7 @@ ca_loop_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         return NULL;
     }
     self->st = st;
+    ca_dlist_init(&self->held);
     self->closed = true;
     self->signals = (ca_signals){.read_fd = -1, .write_fd = -1};
     self->budget = (ca_poll_budget){.turns = CA_BUDGET_TURNS,
@@ -123,8 +147,14 @@ visit_owners(const CaLoop *self, visitproc visit, void *arg)
     const ca_watch_table *watches = &self->reactor.watches;
     for (size_t fd = 0; fd < watches->cap; fd++) {
         if (watches->by_fd[fd] != NULL) {
-            Py_VISIT((PyObject *)watches->by_fd[fd]->owner[CA_OP_POLL_IN]);
-            Py_VISIT((PyObject *)watches->by_fd[fd]->owner[CA_OP_POLL_OUT]);
+            void *const *owner = watches->by_fd[fd]->owner;
+            int stop = visit_owner(owner[CA_OP_POLL_IN], visit, arg);
+            if (stop == 0) {
+                stop = visit_owner(owner[CA_OP_POLL_OUT], visit, arg);
+            }
+            if (stop != 0) {
+                return stop;
+            }
         }
     }
     return 0;
@@ -179,6 +209,8 @@ ca_loop_tp_dealloc(PyObject *op)
         st->known_loop = NULL;
     }
     (void)ca_loop_tp_clear(op);
+    free(((CaLoop *)op)->read_buffer);
+    free(((CaLoop *)op)->claims);
     type->tp_free(op);
     Py_DECREF(type);
 }

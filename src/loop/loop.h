@@ -56,6 +56,13 @@ typedef struct CaLoop {
     PyObject *slow_callback_s;         /* strong; slow_callback_duration */
     PyObject *fileobjs;               /* strong; dict fd -> object, see fd.c */
 
+    ca_dnode held;                     /* transports that hold bytes back */
+    uint32_t callback_serial;          /* of the callback that runs */
+    char *read_buffer;                 /* owned; NULL until a transport reads */
+    PyObject **claims;                 /* owned array, entries borrowed: by
+                                          descriptor, see claims.h */
+    size_t claims_cap;
+
     unsigned long thread_id;          /* runs in this thread; 0: not running */
     uint32_t overrides;                /* CA_OVERRIDE_* bits in force */
     uint32_t instance_overrides;       /* those set on the instance */
@@ -64,9 +71,16 @@ typedef struct CaLoop {
     bool stopping;
     bool debug;
     bool waiting;                      /* in a wait that may block: wake it */
+    bool in_callback;                  /* one runs: bytes may be held back */
     bool must_poll;                    /* the next turn looks, whatever else */
     bool polled;                       /* this turn has looked */
 } CaLoop;
+
+enum { CA_READ_BUFFER_SIZE = 256 * 1024 };
+
+/* Where received bytes go first, CA_READ_BUFFER_SIZE of them; good until any
+ * Python runs.  NULL with an exception.  Owned by the loop. */
+char *ca_loop_read_buffer(CaLoop *self);
 
 /* Raise RuntimeError('Event loop is closed') if it is; 0 or -1. */
 int ca_loop_check_open(const CaLoop *self);

@@ -6,6 +6,7 @@
 #include "loop/ready.h"
 
 #include "loop/handle.h"
+#include "loop/held.h"
 #include "py/errors.h"
 
 static int
@@ -243,8 +244,10 @@ ca_ready_run(CaLoop *self, size_t n)
             context = (PyObject *)ca_ring_pop(&self->ready);
             n = n < 2 ? 0 : n - 2;
         }
+        bool outside = ca_held_enter(self);
         int result = self->debug ? run_entry_debug(self, word, fut, context)
                                  : run_entry(self, word, fut, context);
+        result = ca_held_leave(self, outside, result);
         Py_DECREF(ca_ready_object_borrow(word));
         Py_XDECREF(fut);
         Py_XDECREF(context);

@@ -21,6 +21,7 @@
 #include "loop/handle.h"
 #include "loop/overrides.h"
 #include "loop/ready.h"
+#include "loop/watcher.h"
 #include "py/errors.h"
 #include "py/freelist.h"
 
@@ -52,7 +53,8 @@ now_ns(CaLoop *self)
 static int64_t
 wait_limit_ns(CaLoop *self)
 {
-    if (self->ready.count > 0 || self->stopping) {
+    if (self->ready.count > 0 || self->stopping ||
+        ca_reactor_has_finished(&self->reactor)) {
         return 0;
     }
     int64_t first_ns = ca_heap_first_ns(&self->reactor.timers);
@@ -91,19 +93,34 @@ wait_unlocked(CaLoop *self, int64_t limit_ns)
     return err;
 }
 
-/* Queue the handles of finished watches; a cancelled one stops watching. */
+/* Queue the handle of a finished watch; a cancelled one stops watching. */
 static int
-queue_finished(CaLoop *self)
+queue_handle(CaLoop *self, PyObject *handle, const ca_op *op)
+{
+    if (!ca_handle_cancelled((CaHandle *)handle)) {
+        return ca_ready_push_handle(self, Py_NewRef(handle));
+    }
+    int fd = op->fd;
+    (void)ca_reactor_unwatch(&self->reactor, fd, op->kind);
+    Py_DECREF(handle);
+    ca_fileobjs_forget(self, fd);
+    return 0;
+}
+
+/* Queue handles and tell watchers.  What is left after an exception is found
+ * by the next look, which must not block. */
+static int
+deliver_finished(CaLoop *self)
 {
     const ca_op *op;
-    PyObject *handle;
-    while ((handle = ca_reactor_next(&self->reactor, &op)) != NULL) {
-        if (ca_handle_cancelled((CaHandle *)handle)) {
-            int fd = op->fd;
-            (void)ca_reactor_unwatch(&self->reactor, fd, op->kind);
-            Py_DECREF(handle);
-            ca_fileobjs_forget(self, fd);
-        } else if (ca_ready_push_handle(self, Py_NewRef(handle)) < 0) {
+    void *owner;
+    while ((owner = ca_reactor_next(&self->reactor, &op)) != NULL) {
+        ca_watcher *watcher = ca_owner_watcher(owner);
+        int result = watcher == NULL
+                         ? queue_handle(self, owner, op)
+                         : ca_watcher_tell(self, watcher, op->kind);
+        if (result < 0) {
+            self->must_poll = true;
             return -1;
         }
     }
@@ -134,7 +151,7 @@ poll(CaLoop *self)
         return -1;
     }
     ca_reactor_reap(&self->reactor);
-    return queue_finished(self);
+    return deliver_finished(self);
 }
 
 static bool

@@ -4,6 +4,7 @@
 #include "loop/overrides.h"
 #include "py/context.h"
 #include "py/freelist.h"
+#include "py/sockobj.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
 #include "task/guard.h"
@@ -66,6 +67,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(add_done_callback),
     NAME(close),
     NAME(send),
+    NAME(is_closing),
 };
 #undef NAME
 
@@ -122,6 +124,8 @@ static const struct {
      "InvalidStateError", false},
     {offsetof(ca_state, iscoroutine), "asyncio.coroutines", "iscoroutine",
      false},
+    {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
+    {offsetof(ca_state, Socket), "socket", "socket", false},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
@@ -305,6 +309,9 @@ module_exec(PyObject *module)
     if (st->empty_function == NULL) {
         return -1;
     }
+    if (ca_sockobj_init(st) < 0) {
+        return -1;
+    }
     int sharing = ca_context_probe();
     if (sharing < 0) {
         return -1;
@@ -332,6 +339,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
+    Py_VISIT(st->socket_fileno);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -352,6 +360,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
+    Py_CLEAR(st->socket_fileno);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));

@@ -47,6 +47,10 @@ typedef struct ca_state {
     PyObject *tasks_module;            /* asyncio.tasks */
     PyObject *extract_stack;           /* format_helpers.extract_stack */
 
+    PyObject *BaseSocket;              /* strong; _socket.socket */
+    PyObject *Socket;                  /* strong; socket.socket */
+    PyObject *socket_fileno;           /* strong; the first's method */
+
     /* The loop's own versions of what users may override, see overrides.h. */
     PyObject *native_methods[8];       /* strong */
 
@@ -70,6 +74,7 @@ typedef struct ca_state {
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
     bool native_tasks;                 /* loops make Tasks of ours */
+    bool socket_layout;                /* py/sockobj.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
 
@@ -125,6 +130,7 @@ enum {
     CA_STR_add_done_callback,
     CA_STR_close,
     CA_STR_send,
+    CA_STR_is_closing,
     CA_STR_COUNT,
 };
 

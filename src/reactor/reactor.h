@@ -63,6 +63,13 @@ void ca_reactor_reap(ca_reactor *r);
  * for one descriptor reading before writing. */
 void *ca_reactor_next(ca_reactor *r, const ca_op **op);
 
+/* Whether next() has something to give. */
+static inline bool
+ca_reactor_has_finished(const ca_reactor *r)
+{
+    return !ca_dlist_empty(&r->done);
+}
+
 /* Make a wait that is going on, or the next one, return at once.  Any thread,
  * also a signal handler. */
 void ca_reactor_wake(ca_reactor *r);

@@ -1,0 +1,25 @@
+/* sockobj.h - the descriptor inside a socket.socket.
+ *
+ * Whoever works on the descriptor of somebody's socket object must notice that
+ * the object was closed or detached, before the number is another file's.  The
+ * object is asked before every system call: by a look into its struct, whose
+ * layout is tried out at import, or else by calling fileno().
+ */
+#ifndef CA_PY_SOCKOBJ_H
+#define CA_PY_SOCKOBJ_H
+
+#include "py/state.h"
+
+#include <stdbool.h>
+
+/* Find out whether the struct looks as we think, and remember what is needed;
+ * 0 or -1. */
+int ca_sockobj_init(ca_state *st);
+
+/* A socket.socket or of a subclass of it that does not replace fileno(). */
+bool ca_sockobj_check(const ca_state *st, PyObject *op);
+
+/* The descriptor of such an object; -1 when it is closed. */
+int ca_sockobj_fd(const ca_state *st, PyObject *sock);
+
+#endif
