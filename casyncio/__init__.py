@@ -27,6 +27,7 @@ except ImportError as _error:
     ) from None
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
+from casyncio._transports import enable as _enable_transports
 
 __all__ = [
     "EventLoop",
@@ -48,6 +49,8 @@ EventLoop = Loop
 
 if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
     EventLoopPolicy: Any
+
+_enable_transports()
 
 # Why tasks are not native here; None when they are.
 _stock_tasks_reason = (

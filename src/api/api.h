@@ -13,6 +13,7 @@ extern PyMethodDef ca_schedule_methods[];
 extern PyMethodDef ca_fd_methods[];
 extern PyMethodDef ca_task_methods[];
 extern PyMethodDef ca_debug_methods[];
+extern PyMethodDef ca_net_methods[];
 extern PyGetSetDef ca_loop_getset[];
 extern PyMemberDef ca_loop_members[];
 

@@ -10,6 +10,8 @@
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "transport/acceptor.h"
+#include "transport/stream.h"
 
 #include <stddef.h>
 
@@ -68,6 +70,38 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(close),
     NAME(send),
     NAME(is_closing),
+    NAME(_read_eof),
+    NAME(_read_ready),
+    NAME(_write_ready),
+    NAME(_log_eof),
+    NAME(_log_pause),
+    NAME(_log_resume),
+    NAME(_log_lost),
+    NAME(_flow_failed),
+    NAME(_fatal_error),
+    NAME(eof_received),
+    NAME(data_received),
+    NAME(get_buffer),
+    NAME(buffer_updated),
+    NAME(pause_writing),
+    NAME(resume_writing),
+    NAME(set_result),
+    NAME(connection_made),
+    NAME(connection_lost),
+    NAME(_call_connection_lost),
+    NAME(_force_close),
+    NAME(_attach),
+    NAME(_detach),
+    NAME(_fail_empty_waiter),
+    NAME(_start),
+    NAME(cancelled),
+    NAME(_make_sock),
+    NAME(_dropped),
+    NAME(_accepted),
+    NAME(_accept_failed),
+    NAME(_connection_failed),
+    NAME(_make_socket_transport),
+    NAME(_start_serving),
 };
 #undef NAME
 
@@ -124,6 +158,10 @@ static const struct {
      "InvalidStateError", false},
     {offsetof(ca_state, iscoroutine), "asyncio.coroutines", "iscoroutine",
      false},
+    {offsetof(ca_state, StockTransport), "asyncio.transports", "Transport",
+     false},
+    {offsetof(ca_state, BufferedProtocol), "asyncio.protocols",
+     "BufferedProtocol", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
 };
@@ -221,6 +259,21 @@ make_task_types(PyObject *module, ca_state *st)
                : 0;
 }
 
+/* Transports, where the base looks as we think. */
+static int
+make_transport_types(PyObject *module, ca_state *st)
+{
+    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
+    if (st->AcceptorType == NULL) {
+        return -1;
+    }
+    st->StreamType = (PyTypeObject *)ca_stream_type_new(module, st);
+    if (st->StreamType == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyModule_AddType(module, st->StreamType);
+}
+
 /* ---- the module ---- */
 
 PyDoc_STRVAR(note_fork_doc,
@@ -284,7 +337,33 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_transports_doc,
+"use_transports(socket_transport, server_knows_clients, /)\n--\n\n"
+"Make loops use this class for connections from now on; the flag tells\n"
+"whether Server._attach() takes the transport.");
+
+static PyObject *
+module_py_use_transports(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *transport;
+    int knows;
+    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &transport, &knows)) {
+        return NULL;
+    }
+    if (st->StreamType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)transport, st->StreamType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native transport class");
+        return NULL;
+    }
+    Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
+    st->server_knows_clients = knows != 0;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"use_transports", module_py_use_transports, METH_VARARGS,
+     use_transports_doc},
     {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
     {"use_native_tasks", module_py_use_native_tasks, METH_NOARGS,
      use_native_tasks_doc},
@@ -318,6 +397,7 @@ module_exec(PyObject *module)
     }
     st->context_sharing = sharing != 0;
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
+        make_transport_types(module, st) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -339,6 +419,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
+    Py_VISIT(st->StreamType);
+    Py_VISIT(st->AcceptorType);
+    Py_VISIT(st->SocketTransport);
     Py_VISIT(st->socket_fileno);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
@@ -360,6 +443,9 @@ module_clear(PyObject *module)
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
+    Py_CLEAR(st->StreamType);
+    Py_CLEAR(st->AcceptorType);
+    Py_CLEAR(st->SocketTransport);
     Py_CLEAR(st->socket_fileno);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {

@@ -110,3 +110,20 @@ done:
     PyMem_Free(all);
     return result;
 }
+
+PyObject *
+ca_stock_call_tuple(PyObject *owner, PyObject *name, PyObject *self,
+                    PyObject *args, PyObject *kwargs)
+{
+    PyObject *result = NULL;
+    PyObject *method = PyObject_GetAttr(owner, name);
+    PyObject *first = PyTuple_Pack(1, self);
+    PyObject *all = first == NULL ? NULL : PySequence_Concat(first, args);
+    if (method != NULL && all != NULL) {
+        result = PyObject_Call(method, all, kwargs);
+    }
+    Py_XDECREF(method);
+    Py_XDECREF(first);
+    Py_XDECREF(all);
+    return result;
+}

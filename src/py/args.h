@@ -40,4 +40,8 @@ PyObject *ca_stock_call(PyObject *owner, PyObject *name, PyObject *self,
                         PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames);
 
+/* The same for a method that got a tuple and a dict (NULL: none). */
+PyObject *ca_stock_call_tuple(PyObject *owner, PyObject *name, PyObject *self,
+                              PyObject *args, PyObject *kwargs);
+
 #endif

@@ -80,6 +80,14 @@ PyLong_AsInt(PyObject *number)
 }
 #endif
 
+/* What WriteTransport.writelines() is: b"".join() and write(), or a way of its
+ * own with words of its own. */
+#if PY_VERSION_HEX < 0x030C0000
+enum { CA_WRITELINES_JOINS = 1 };
+#else
+enum { CA_WRITELINES_JOINS = 0 };
+#endif
+
 /* The thread's current context, borrowed; NULL when it never had one. */
 static inline PyObject *
 ca_thread_context_borrow(void)

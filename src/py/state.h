@@ -47,6 +47,11 @@ typedef struct ca_state {
     PyObject *tasks_module;            /* asyncio.tasks */
     PyObject *extract_stack;           /* format_helpers.extract_stack */
 
+    PyTypeObject *StreamType;          /* NULL: stock's transports are used */
+    PyTypeObject *AcceptorType;
+    PyObject *SocketTransport;         /* strong; class of _transports.py */
+    PyObject *StockTransport;          /* strong; asyncio.Transport */
+    PyObject *BufferedProtocol;        /* strong; asyncio's class */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -56,7 +61,7 @@ typedef struct ca_state {
 
     PyObject *empty_function;          /* strong; see run.c */
 
-    PyObject *names[64];               /* strong, interned; see CA_STR_* */
+    PyObject *names[128];               /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;
@@ -74,6 +79,7 @@ typedef struct ca_state {
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
     bool native_tasks;                 /* loops make Tasks of ours */
+    bool server_knows_clients;         /* Server._attach() takes a transport */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
@@ -131,6 +137,38 @@ enum {
     CA_STR_close,
     CA_STR_send,
     CA_STR_is_closing,
+    CA_STR__read_eof,
+    CA_STR__read_ready,
+    CA_STR__write_ready,
+    CA_STR__log_eof,
+    CA_STR__log_pause,
+    CA_STR__log_resume,
+    CA_STR__log_lost,
+    CA_STR__flow_failed,
+    CA_STR__fatal_error,
+    CA_STR_eof_received,
+    CA_STR_data_received,
+    CA_STR_get_buffer,
+    CA_STR_buffer_updated,
+    CA_STR_pause_writing,
+    CA_STR_resume_writing,
+    CA_STR_set_result,
+    CA_STR_connection_made,
+    CA_STR_connection_lost,
+    CA_STR__call_connection_lost,
+    CA_STR__force_close,
+    CA_STR__attach,
+    CA_STR__detach,
+    CA_STR__fail_empty_waiter,
+    CA_STR__start,
+    CA_STR_cancelled,
+    CA_STR__make_sock,
+    CA_STR__dropped,
+    CA_STR__accepted,
+    CA_STR__accept_failed,
+    CA_STR__connection_failed,
+    CA_STR__make_socket_transport,
+    CA_STR__start_serving,
     CA_STR_COUNT,
 };
 

@@ -1,0 +1,268 @@
+"""Transports as users see them: the cold half of the native ones.
+
+What runs per message is in ``_native.StreamTransport``; what runs once per connection, per
+mistake or per look of a curious eye is here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import warnings
+from asyncio import base_events, constants, sslproto, trsock
+from asyncio.log import logger
+from typing import TYPE_CHECKING, Any
+
+from casyncio import _native
+
+# Private names of these are used below; each has a test that names it.
+_base_events: Any = base_events
+_constants: Any = constants
+_sslproto: Any = sslproto
+_trsock: Any = trsock
+
+
+if TYPE_CHECKING:
+    _Base = Any
+else:
+    _Base = getattr(_native, "StreamTransport", object)
+
+
+class SocketTransport(_Base):
+    """A connection over a TCP or UNIX stream socket; made by the loop.
+
+    An ``asyncio.Transport`` in every respect.  All its methods belong to the loop's thread.
+    """
+
+    max_size = 256 * 1024  # bytes that one receive may bring
+    _start_tls_compatible = True
+    _sendfile_compatible = _constants._SendfileMode.TRY_NATIVE
+
+    def __repr__(self) -> str:
+        info = [self.__class__.__name__]
+        if self._lost:
+            info.append("closed")
+        elif self._closing:
+            info.append("closing")
+        info.append(f"fd={self._sock_fd}")
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            info.append("read=polling" if self._reading else "read=idle")
+            state = "polling" if self._blocked else "idle"
+            info.append(f"write=<{state}, bufsize={self.get_write_buffer_size()}>")
+        return "<{}>".format(" ".join(info))
+
+    # ---- what the socket is ----
+
+    @property
+    def _extra(self) -> dict[str, Any]:
+        """The extra info, gathered when somebody first asks for any of it."""
+        extra = self._given_extra
+        if extra is None:
+            extra = self._given_extra = {}
+        if "socket" not in extra:
+            self._gather(extra)
+        return extra
+
+    @_extra.setter
+    def _extra(self, extra: dict[str, Any]) -> None:
+        self._given_extra = extra
+
+    def _gather(self, extra: dict[str, Any]) -> None:
+        names = self._names()
+        sock = self._sock
+        if names is None and sock is not None:
+            names = (_asked(sock.getsockname), _asked(sock.getpeername))
+        sockname, peername = names or (None, None)
+        extra["socket"] = None if sock is None else _trsock.TransportSocket(sock)
+        extra["sockname"] = sockname
+        extra.setdefault("peername", peername)
+
+    def _make_sock(self) -> socket.socket:
+        """Return the socket object of an accepted connection; it owns the descriptor then."""
+        sock = socket.socket(fileno=self._sock_fd)
+        sock.setblocking(False)
+        return sock
+
+    # ---- flow control ----
+
+    def set_write_buffer_limits(self, high: float | None = None, low: float | None = None) -> None:
+        """Set the watermarks, in bytes, at which the protocol is paused and resumed.
+
+        Raises ValueError unless ``high >= low >= 0``.  See asyncio, "Write-only Transports".
+        """
+        if high is None:
+            high = 64 * 1024 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._set_limits(high, low)
+
+    def _flow_failed(self, method: str, exc: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": f"protocol.{method}() failed",
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
+
+    def _make_empty_waiter(self) -> Any:
+        """Return a future that is done when everything written has been sent."""
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self._flush()
+        waiter = self._empty_waiter = self._loop.create_future()
+        if not self._buffer:
+            waiter.set_result(None)
+        return waiter
+
+    def _reset_empty_waiter(self) -> None:
+        self._empty_waiter = None
+
+    def _fail_empty_waiter(self) -> None:
+        if not self._empty_waiter.done():
+            self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    # ---- mistakes and reports ----
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        """Report an exception, unless it is the network's, and close the connection."""
+        loop = self._loop
+        if loop is None:
+            return
+        if isinstance(exc, OSError):
+            if loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=exc)
+        else:
+            loop.call_exception_handler(
+                {
+                    "message": message,
+                    "exception": exc,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+        self._force_close(exc)
+
+    def _log_lost(self) -> None:
+        logger.warning("socket.send() raised exception.")
+
+    def _log_eof(self) -> None:
+        logger.debug("%r received EOF", self)
+
+    def _log_pause(self) -> None:
+        logger.debug("%r pauses reading", self)
+
+    def _log_resume(self) -> None:
+        logger.debug("%r resumes reading", self)
+
+    def _dropped(self) -> None:
+        """The transport is about to die open: warn, and close what it owns."""
+        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+        sock = self._sock
+        if sock is not None:
+            sock.close()
+        self._leave_server()
+
+
+def _asked(ask: Any) -> Any:
+    try:
+        return ask()
+    except OSError:
+        return None
+
+
+class Hooks:
+    """The loop's hooks that concern transports and are not native."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _ensure_fd_no_transport: Any
+        _make_socket_transport: Any
+        call_exception_handler: Any
+        call_later: Any
+        is_closed: Any
+        sock_sendfile: Any
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = _constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = _constants.SSL_SHUTDOWN_TIMEOUT,
+    ) -> Any:
+        ssl_protocol = _sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        if not isinstance(transp, SocketTransport):
+            return await super()._sendfile_native(  # type: ignore[misc, no-any-return]
+                transp, file, offset, count
+            )
+        transp._release()
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            return await self.sock_sendfile(  # type: ignore[no-any-return]
+                transp._sock, file, offset, count, fallback=False
+            )
+        finally:
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
+            transp._claim()
+
+    def _accept_failed(self, exc: OSError, sock: Any, acceptor: Any) -> None:
+        """The process is out of descriptors: say so, and accept again in a while."""
+        self.call_exception_handler(
+            {
+                "message": "socket.accept() out of system resource",
+                "exception": exc,
+                "socket": _trsock.TransportSocket(sock),
+            }
+        )
+        self.call_later(_constants.ACCEPT_RETRY_DELAY, self._accept_again, sock, acceptor)
+
+    def _accept_again(self, sock: Any, acceptor: Any) -> None:
+        acceptor._resume()
+
+    def _connection_failed(self, exc: BaseException, protocol: Any) -> None:
+        context = {
+            "message": "Error on transport creation for incoming connection",
+            "exception": exc,
+        }
+        if protocol is not None:
+            context["protocol"] = protocol
+        self.call_exception_handler(context)
+
+
+def enable() -> bool:
+    """Make loops use native transports, where they fit this Python; return whether they do."""
+    if _Base is object or os.environ.get("CASYNCIO_TRANSPORTS") == "stock":
+        return False
+    attach = inspect.signature(base_events.Server._attach)  # type: ignore[attr-defined]
+    _native.use_transports(SocketTransport, len(attach.parameters) > 1)
+    return True

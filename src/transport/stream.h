@@ -1,0 +1,159 @@
+/* stream.h - struct CaStream: a connected TCP or UNIX stream socket.
+ *
+ * The native type holds what runs per message; casyncio/_transports.py derives
+ * from it the class that users see, with what runs per connection or mistake.
+ *
+ * States.  Born: made, its connection_made() queued, the descriptor claimed.
+ * Open: reads unless paused.  Closing: no more reads; what is buffered is
+ * still sent; connection_lost() is queued when nothing is left.  Lost:
+ * connection_lost() was called, the descriptor is closed, the protocol gone.
+ *
+ * Writing has three states: nothing waits; held (in loop->held: offered to the
+ * kernel when the callback that runs is done, see loop/held.h); blocked (the
+ * kernel refused some, POLL_OUT is watched).  Bytes that are held count as
+ * sent for flow control, since the kernel has not refused them.
+ */
+#ifndef CA_TRANSPORT_STREAM_H
+#define CA_TRANSPORT_STREAM_H
+
+#include "base/dlist.h"
+#include "loop/loop.h"
+#include "loop/watcher.h"
+#include "py/sockaddr.h"
+#include "transport/wqueue.h"
+
+#include <stdbool.h>
+
+/* Where the socket came from and what it is called; kernel's form, packed. */
+typedef struct {
+    socklen_t local_length;
+    socklen_t peer_length;
+    char addresses[];                  /* local, then peer */
+} ca_names;
+
+typedef enum {
+    CA_PROTOCOL_DATA,                  /* data_received() */
+    CA_PROTOCOL_BUFFERED,              /* get_buffer(), buffer_updated() */
+} ca_protocol_kind;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *extra;                   /* strong; the slot `_extra` of
+                                          asyncio.BaseTransport: the dict that
+                                          was given or NULL */
+    CaLoop *loop;                      /* strong */
+    PyObject *protocol;                /* strong; NULL when lost */
+    PyObject *context;                 /* strong; callbacks run in it */
+    PyObject *sock;                    /* strong; NULL: not asked for yet, or
+                                          lost */
+    PyObject *server;                  /* strong or NULL */
+    PyObject *acceptor;                /* strong or NULL; for its hint */
+    PyObject *empty_waiter;            /* strong; NULL, None, or a Future that
+                                          waits for the queue to be empty */
+    ca_names *names;                   /* owned or NULL */
+    ca_watcher watcher;                /* registered for fd */
+    ca_dnode held;                     /* in loop->held, or alone */
+    ca_wqueue out;
+    int64_t high;                      /* watermarks in bytes */
+    int64_t low;
+    int fd;                            /* owned by `sock` if there is one, else
+                                          by us; kept for repr() when lost */
+    int family;
+    uint32_t sent_serial;              /* the callback that sent last */
+    uint32_t conn_lost;
+    uint8_t protocol_kind;             /* ca_protocol_kind */
+    uint8_t lonely;                    /* flushes in a row with one chunk */
+    bool gathers;                      /* hold back: writes come in groups */
+    bool connected;                    /* `protocol` is to be told */
+    bool started;                      /* reading may begin */
+    bool closing;
+    bool paused;
+    bool eof;                          /* write_eof() was called */
+    bool eof_queued;                   /* the peer's end is on its way */
+    bool reading;                      /* POLL_IN is watched */
+    bool blocked;                      /* POLL_OUT is watched */
+    bool protocol_paused;
+    bool lost;
+} CaStream;
+
+extern const ca_watcher_vt ca_stream_watcher_vt;
+
+/* Make the native type, with asyncio.Transport as its base; new reference.
+ * NULL without an exception when the base does not look as we think. */
+PyObject *ca_stream_type_new(PyObject *module, ca_state *st);
+
+/* A transport without protocol for a descriptor, taken over also on failure
+ * (then it is closed).  `peer` may be NULL. */
+CaStream *ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
+                            const ca_sockaddr *peer);
+
+/* A transport for a socket object. */
+CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock);
+
+/* Give it what is missing and queue connection_made(), then the begin of
+ * reading, then the waiter's result (NULL: none).  0 or -1.  May run
+ * Python. */
+int ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
+                    PyObject *waiter);
+
+/* ---- shared between the files of this noun ---- */
+
+static inline bool
+ca_stream_is_held(const CaStream *self)
+{
+    return ca_dlist_linked(&self->held);
+}
+
+static inline bool
+ca_stream_has_empty_waiter(const CaStream *self)
+{
+    return self->empty_waiter != NULL && self->empty_waiter != Py_None;
+}
+
+/* Bytes that the kernel refused so far. */
+static inline size_t
+ca_stream_buffered(const CaStream *self)
+{
+    return ca_stream_is_held(self) ? 0 : self->out.nbytes;
+}
+
+/* Call a method of the protocol; arg NULL: without argument. New reference or
+ * NULL.  May run Python. */
+PyObject *ca_stream_call(CaStream *self, int which, PyObject *arg);
+
+/* The descriptor for a system call; -1 when its socket object was closed. */
+int ca_stream_fd(const CaStream *self);
+
+/* Watch for reading or stop, as the state says; 0 or -1. */
+int ca_stream_update_reading(CaStream *self);
+
+/* Call self._fatal_error(exc, message) with the exception that is set, unless
+ * it must leave the loop: 0 or -1.  May run Python. */
+int ca_stream_fail(CaStream *self, const char *message);
+
+/* Queue connection_lost(exc); 0 or -1. */
+int ca_stream_queue_lost(CaStream *self, PyObject *exc);
+int ca_stream_close(CaStream *self);
+int ca_stream_force_close(CaStream *self, PyObject *exc);
+
+/* Stop waiting for the descriptor to be writable, and drop what waits. */
+void ca_stream_drop_output(CaStream *self);
+
+/* Offer what is held back to the kernel; 0 or -1.  May run Python. */
+int ca_stream_flush(CaStream *self);
+
+/* Descriptor ready, in a context that is entered already; 0 or -1. */
+int ca_stream_read(CaStream *self);
+int ca_stream_send_more(CaStream *self);
+
+int ca_stream_set_protocol(CaStream *self, PyObject *protocol);
+
+/* Call protocol.pause_writing() or resume_writing() if it is due; 0 or -1. */
+int ca_stream_maybe_pause(CaStream *self);
+int ca_stream_maybe_resume(CaStream *self);
+
+extern PyMethodDef ca_stream_read_methods[];
+extern PyMethodDef ca_stream_write_methods[];
+extern PyMethodDef ca_stream_close_methods[];
+
+#endif

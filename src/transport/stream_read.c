@@ -1,0 +1,321 @@
+/* stream_read.c - from a readable descriptor to the protocol.
+ *
+ * One receive per readiness: the watch is level-triggered, so what is left is
+ * reported again in the next turn and no connection starves the others.  The
+ * end of the stream goes through the ready queue, behind what is queued.
+ */
+#include "loop/ready.h"
+#include "py/errors.h"
+#include "transport/stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define READ_FAILED "Fatal read error on socket transport"
+
+static PyObject *
+name_of(const CaStream *self, int which)
+{
+    return self->loop->st->names[which];
+}
+
+static bool
+wants_to_read(const CaStream *self)
+{
+    return self->started && !self->closing && !self->paused && !self->lost;
+}
+
+int
+ca_stream_update_reading(CaStream *self)
+{
+    bool wanted = wants_to_read(self);
+    if (wanted == self->reading) {
+        return 0;
+    }
+    self->reading = wanted;
+    if (!wanted) {
+        ca_watcher_stop(self->loop, &self->watcher, self->fd, CA_OP_POLL_IN);
+        return 0;
+    }
+    int result = ca_stream_fd(self) < 0
+                     ? (ca_raise_errno(-EBADF), -1)
+                     : ca_watcher_start(self->loop, &self->watcher, self->fd,
+                                        CA_OP_POLL_IN);
+    self->reading = result == 0;
+    return result;
+}
+
+/* ---- the end of the stream ---- */
+
+/* The peer sends no more: queue _read_eof(), once. */
+static int
+queue_eof(CaStream *self)
+{
+    if (self->eof_queued) {
+        return 0;
+    }
+    PyObject *callback = PyObject_GetAttr((PyObject *)self,
+                                          name_of(self, CA_STR__read_eof));
+    int result = callback == NULL
+                     ? -1
+                     : ca_ready_push_callback(self->loop, callback, Py_None,
+                                              self->context);
+    Py_XDECREF(callback);
+    self->eof_queued = result == 0;
+    return result;
+}
+
+PyDoc_STRVAR(_read_eof_doc,
+"_read_eof($self, none, /)\n--\n\n"
+"Tell the protocol that the peer sends no more.");
+
+static PyObject *
+stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    self->eof_queued = false;
+    if (!wants_to_read(self)) {
+        Py_RETURN_NONE;                /* found again when reading goes on */
+    }
+    if (self->loop->debug) {
+        PyObject *done = PyObject_CallMethodNoArgs(
+            op, name_of(self, CA_STR__log_eof));
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return NULL;
+        }
+    }
+    PyObject *keep = ca_stream_call(self, CA_STR_eof_received, NULL);
+    int keep_open = keep == NULL ? -1 : PyObject_IsTrue(keep);
+    Py_XDECREF(keep);
+    int result;
+    if (keep_open < 0) {
+        result = ca_stream_fail(
+            self, "Fatal error: protocol.eof_received() call failed.");
+    } else if (keep_open == 0) {
+        result = ca_stream_close(self);
+    } else {
+        self->started = false;         /* nothing more will come */
+        result = ca_stream_update_reading(self);
+    }
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---- data ---- */
+
+/* recv() into memory; bytes, 0 at the end of the stream, or -errno. */
+static ssize_t
+receive(const CaStream *self, char *buffer, size_t size)
+{
+    int fd = ca_stream_fd(self);
+    if (fd < 0) {
+        return -EBADF;
+    }
+    ssize_t n = recv(fd, buffer, size, MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+}
+
+static bool
+try_later(ssize_t n)
+{
+    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
+}
+
+static int
+receive_failed(CaStream *self, ssize_t err)
+{
+    if (try_later(err)) {
+        return 0;
+    }
+    ca_raise_errno((int)err);
+    return ca_stream_fail(self, READ_FAILED);
+}
+
+static int
+read_data(CaStream *self)
+{
+    char *buffer = ca_loop_read_buffer(self->loop);
+    if (buffer == NULL) {
+        return -1;
+    }
+    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
+    if (n <= 0) {
+        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+    }
+    PyObject *data = PyBytes_FromStringAndSize(buffer, n);
+    if (data == NULL) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
+    PyObject *done = ca_stream_call(self, CA_STR_data_received, data);
+    Py_DECREF(data);
+    if (done == NULL) {
+        return ca_stream_fail(
+            self, "Fatal error: protocol.data_received() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* protocol.get_buffer(-1), writable and not empty; 0 or -1. */
+static int
+get_buffer(CaStream *self, Py_buffer *view)
+{
+    PyObject *hint = PyLong_FromLong(-1);
+    PyObject *buffer = hint == NULL
+                           ? NULL
+                           : ca_stream_call(self, CA_STR_get_buffer, hint);
+    Py_XDECREF(hint);
+    if (buffer == NULL) {
+        return -1;
+    }
+    Py_ssize_t length = PyObject_Length(buffer);
+    int result = length < 0 ? -1 : 0;
+    if (length == 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "get_buffer() returned an empty buffer");
+        result = -1;
+    }
+    if (result == 0) {
+        result = PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);
+        if (result < 0) {
+            view->obj = NULL;
+            PyErr_Clear();
+            PyErr_Format(PyExc_TypeError,
+                         "recv_into() argument 1 must be read-write "
+                         "bytes-like object, not %.50s",
+                         Py_TYPE(buffer)->tp_name);
+            result = ca_stream_fail(self, READ_FAILED) < 0 ? -1 : 1;
+        }
+    }
+    Py_DECREF(buffer);
+    return result;
+}
+
+static int
+read_into_buffer(CaStream *self)
+{
+    Py_buffer view;
+    int result = get_buffer(self, &view);
+    if (result != 0) {
+        return result > 0 ? 0
+                          : ca_stream_fail(self, "Fatal error: protocol."
+                                                 "get_buffer() call failed.");
+    }
+    ssize_t n = receive(self, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (n <= 0) {
+        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+    }
+    PyObject *nbytes = PyLong_FromSsize_t(n);
+    PyObject *done = nbytes == NULL
+                         ? NULL
+                         : ca_stream_call(self, CA_STR_buffer_updated, nbytes);
+    Py_XDECREF(nbytes);
+    if (done == NULL) {
+        return ca_stream_fail(
+            self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+int
+ca_stream_read(CaStream *self)
+{
+    if (!wants_to_read(self) || self->conn_lost > 0 || self->eof_queued) {
+        return 0;
+    }
+    return self->protocol_kind == CA_PROTOCOL_BUFFERED
+               ? read_into_buffer(self)
+               : read_data(self);
+}
+
+/* ---- methods ---- */
+
+PyDoc_STRVAR(_read_ready_doc,
+"_read_ready($self)\n--\n\n"
+"Receive once and tell the protocol.");
+
+static PyObject *
+stream_py__read_ready(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return ca_stream_read((CaStream *)op) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* Log in debug mode that reading was paused or goes on. */
+static int
+log_reading(CaStream *self, int which)
+{
+    if (!self->loop->debug) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self,
+                                               name_of(self, which));
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+PyDoc_STRVAR(pause_reading_doc,
+"pause_reading($self)\n--\n\n"
+"Stop calling the protocol with data until resume_reading().\n\n"
+"Nothing that was received is lost.  Harmless when it is paused already.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Read-only Transports\".");
+
+static PyObject *
+stream_py_pause_reading(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    if (self->closing || self->paused) {
+        Py_RETURN_NONE;
+    }
+    self->paused = true;
+    if (ca_stream_update_reading(self) < 0 ||
+        log_reading(self, CA_STR__log_pause) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(resume_reading_doc,
+"resume_reading($self)\n--\n\n"
+"Undo pause_reading().  Harmless when reading is not paused.\n\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Read-only Transports\".");
+
+static PyObject *
+stream_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    if (self->closing || !self->paused) {
+        Py_RETURN_NONE;
+    }
+    self->paused = false;
+    if (ca_stream_update_reading(self) < 0 ||
+        log_reading(self, CA_STR__log_resume) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(is_reading_doc,
+"is_reading($self)\n--\n\n"
+"Return whether data may come: neither paused nor closing.");
+
+static PyObject *
+stream_py_is_reading(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    return PyBool_FromLong(!self->closing && !self->paused);
+}
+
+PyMethodDef ca_stream_read_methods[] = {
+    {"_read_ready", stream_py__read_ready, METH_NOARGS, _read_ready_doc},
+    {"_read_eof", stream_py__read_eof, METH_O, _read_eof_doc},
+    {"pause_reading", stream_py_pause_reading, METH_NOARGS,
+     pause_reading_doc},
+    {"resume_reading", stream_py_resume_reading, METH_NOARGS,
+     resume_reading_doc},
+    {"is_reading", stream_py_is_reading, METH_NOARGS, is_reading_doc},
+    {0},
+};

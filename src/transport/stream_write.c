@@ -1,0 +1,625 @@
+/* stream_write.c - from write() to the kernel, and flow control.
+ *
+ * A write is offered to the kernel at once.  If the same callback writes a
+ * second time, the transport has shown that its writes come in groups: from
+ * then on what a callback writes is held back until it is done and leaves in
+ * one system call (docs/decisions tells what that is worth).  When a few
+ * callbacks in a row write only once, it goes back to sending at once.
+ */
+#include "loop/held.h"
+#include "py/errors.h"
+#include "transport/acceptor.h"
+#include "transport/stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+
+#define WRITE_FAILED "Fatal write error on socket transport"
+
+enum {
+    HELD_LIMIT = 64 * 1024,            /* more than this leaves at once */
+    LONELY_LIMIT = 8,
+    IOV_COUNT = 64,
+    LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
+};
+
+static PyObject *
+name_of(const CaStream *self, int which)
+{
+    return self->loop->st->names[which];
+}
+
+static bool
+try_later(ssize_t n)
+{
+    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
+}
+
+/* ---- flow control ---- */
+
+/* Call a method of the protocol that takes nothing; what it raises goes to
+ * the loop's exception handler.  0, or -1 when it must leave the loop. */
+static int
+tell_protocol(CaStream *self, int which)
+{
+    PyObject *done = ca_stream_call(self, which, NULL);
+    if (done == NULL && !ca_error_leaves_loop()) {
+        PyObject *exc = PyErr_GetRaisedException();
+        done = PyObject_CallMethodObjArgs((PyObject *)self,
+                                          name_of(self, CA_STR__flow_failed),
+                                          name_of(self, which), exc, NULL);
+        Py_DECREF(exc);
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_stream_maybe_pause(CaStream *self)
+{
+    if ((int64_t)ca_stream_buffered(self) <= self->high ||
+        self->protocol_paused || self->protocol == NULL) {
+        return 0;
+    }
+    self->protocol_paused = true;
+    return tell_protocol(self, CA_STR_pause_writing);
+}
+
+int
+ca_stream_maybe_resume(CaStream *self)
+{
+    if (!self->protocol_paused ||
+        (int64_t)ca_stream_buffered(self) > self->low ||
+        self->protocol == NULL) {
+        return 0;
+    }
+    self->protocol_paused = false;
+    return tell_protocol(self, CA_STR_resume_writing);
+}
+
+/* ---- sending ---- */
+
+/* Offer the queue to the kernel once; bytes or -errno. */
+static ssize_t
+send_queue(CaStream *self)
+{
+    struct iovec iov[IOV_COUNT];
+    int fd = ca_stream_fd(self);
+    if (fd < 0) {
+        return -EBADF;
+    }
+    struct msghdr message = {
+        .msg_iov = iov,
+        .msg_iovlen = (size_t)ca_wqueue_peek(&self->out, iov, IOV_COUNT),
+    };
+    ssize_t n = message.msg_iovlen == 1
+                    ? send(fd, iov[0].iov_base, iov[0].iov_len,
+                           MSG_NOSIGNAL | MSG_DONTWAIT)
+                    : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+        return -errno;
+    }
+    ca_wqueue_consume(&self->out, (size_t)n);
+    return n;
+}
+
+/* Offer the queue until it is empty or the kernel refuses; 0, -errno. */
+static ssize_t
+send_all(CaStream *self)
+{
+    ssize_t n = 0;
+    do {
+        size_t before = self->out.nbytes;
+        uint32_t chunks = self->out.count;
+        n = send_queue(self);
+        if (n >= 0 && (size_t)n < before && chunks <= IOV_COUNT) {
+            return -EAGAIN;            /* it took less than it was offered */
+        }
+    } while (n >= 0 && self->out.count > 0);
+    return n < 0 ? n : 0;
+}
+
+static int
+wait_for_room(CaStream *self)
+{
+    if (self->blocked) {
+        return 0;
+    }
+    int result = ca_watcher_start(self->loop, &self->watcher, self->fd,
+                                  CA_OP_POLL_OUT);
+    self->blocked = result == 0;
+    return result;
+}
+
+static void
+stop_waiting(CaStream *self)
+{
+    if (self->blocked) {
+        self->blocked = false;
+        ca_watcher_stop(self->loop, &self->watcher, self->fd, CA_OP_POLL_OUT);
+    }
+}
+
+void
+ca_stream_drop_output(CaStream *self)
+{
+    ca_dlist_unlink(&self->held);
+    ca_wqueue_clear(&self->out);
+    stop_waiting(self);
+}
+
+static int
+send_failed(CaStream *self, ssize_t err)
+{
+    ca_raise_errno((int)err);
+    return ca_stream_fail(self, WRITE_FAILED);
+}
+
+/* Whether writes come in groups is learnt here. */
+static void
+note_flush(CaStream *self)
+{
+    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
+    if (self->lonely >= LONELY_LIMIT) {
+        self->gathers = false;
+        self->lonely = 0;
+    }
+}
+
+int
+ca_stream_flush(CaStream *self)
+{
+    if (!ca_stream_is_held(self)) {
+        return 0;
+    }
+    ca_dlist_unlink(&self->held);
+    note_flush(self);
+    ssize_t err = send_all(self);
+    if (err == 0) {
+        return 0;
+    }
+    if (!try_later(err)) {
+        return send_failed(self, err);
+    }
+    return wait_for_room(self) < 0 ? -1 : ca_stream_maybe_pause(self);
+}
+
+int
+ca_transport_flush_all(CaLoop *loop)
+{
+    int result = 0;
+    ca_dnode *node;
+    while (result == 0 && (node = ca_dlist_take(&loop->held)) != NULL) {
+        CaStream *self = CA_CONTAINER_OF(node, CaStream, held);
+        ca_dlist_append(&loop->held, node);
+        Py_INCREF(self);
+        result = ca_stream_flush(self);
+        Py_DECREF(self);
+    }
+    return result;
+}
+
+/* What a future that waits for the empty queue gets: None, or the exception
+ * that is set if `failed`. */
+static int
+settle_empty_waiter(CaStream *self)
+{
+    if (!ca_stream_has_empty_waiter(self)) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethodOneArg(
+        self->empty_waiter, name_of(self, CA_STR_set_result), Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* The queue has become empty: what was put off until then. */
+static int
+output_is_empty(CaStream *self)
+{
+    stop_waiting(self);
+    if (settle_empty_waiter(self) < 0) {
+        return -1;
+    }
+    if (self->closing) {
+        return ca_stream_queue_lost(self, Py_None);
+    }
+    if (self->eof && shutdown(ca_stream_fd(self), SHUT_WR) < 0) {
+        ca_raise_errno(-errno);
+        return -1;
+    }
+    return 0;
+}
+
+int
+ca_stream_send_more(CaStream *self)
+{
+    if (self->conn_lost > 0 || !self->blocked) {
+        return 0;
+    }
+    ssize_t err = send_all(self);
+    if (err != 0 && !try_later(err)) {
+        return send_failed(self, err);
+    }
+    Py_INCREF(self);
+    int result = ca_stream_maybe_resume(self);
+    if (result == 0 && self->out.count == 0 && self->blocked) {
+        result = output_is_empty(self);
+    }
+    Py_DECREF(self);
+    return result;
+}
+
+/* ---- taking bytes from the user ---- */
+
+/* An object that keeps bytes at `data` alive and unchanged: the bytes object
+ * that it lies in, or a copy.  *data is where they are then. */
+static PyObject *
+stable_owner(PyObject *op, const Py_buffer *view, const char **data,
+             size_t nbytes)
+{
+    PyObject *base = op;
+    if (PyMemoryView_Check(op)) {
+        base = view == NULL ? NULL : PyMemoryView_GET_BASE(op);
+    }
+    if (base != NULL && PyBytes_CheckExact(base)) {
+        return Py_NewRef(base);
+    }
+    PyObject *copy = PyBytes_FromStringAndSize(*data, (Py_ssize_t)nbytes);
+    if (copy != NULL) {
+        *data = PyBytes_AS_STRING(copy);
+    }
+    return copy;
+}
+
+static int
+keep(CaStream *self, PyObject *op, const Py_buffer *view, const char *data,
+     size_t nbytes)
+{
+    PyObject *owner = stable_owner(op, view, &data, nbytes);
+    return owner == NULL ? -1
+                         : ca_wqueue_push(&self->out, owner, data, nbytes);
+}
+
+/* The connection is gone: count, and warn as stock does. */
+static int
+write_lost(CaStream *self)
+{
+    PyObject *done = Py_None;
+    if (self->conn_lost >= LOST_WRITES_LOGGED) {
+        done = PyObject_CallMethodNoArgs((PyObject *)self,
+                                         name_of(self, CA_STR__log_lost));
+        Py_XDECREF(done);
+    }
+    self->conn_lost++;
+    return done == NULL ? -1 : 0;
+}
+
+/* Whether this write may wait for the end of the callback. */
+static bool
+may_hold(CaStream *self, size_t nbytes)
+{
+    CaLoop *loop = self->loop;
+    if (!loop->in_callback || nbytes >= HELD_LIMIT) {
+        return false;
+    }
+    if (!self->gathers && self->sent_serial == loop->callback_serial) {
+        self->gathers = true;
+        ca_acceptor_note_gathering(self->acceptor);
+    }
+    return self->gathers;
+}
+
+/* Nothing waits: send at once, and keep what the kernel refuses. */
+static int
+write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
+              const char *data, size_t nbytes)
+{
+    int fd = ca_stream_fd(self);
+    ssize_t n = fd < 0 ? -EBADF
+                       : send(fd, data, nbytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n == (ssize_t)nbytes) {
+        self->sent_serial = self->loop->callback_serial;
+        return 0;
+    }
+    if (n < 0) {
+        n = fd < 0 ? -EBADF : -errno;
+        if (!try_later(n)) {
+            return send_failed(self, n);
+        }
+        n = 0;
+    }
+    if (keep(self, op, view, data + n, nbytes - (size_t)n) < 0 ||
+        wait_for_room(self) < 0) {
+        return -1;
+    }
+    return ca_stream_maybe_pause(self);
+}
+
+static int
+write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
+            const char *data, size_t nbytes)
+{
+    if (nbytes == 0) {
+        return 0;
+    }
+    if (self->conn_lost > 0) {
+        return write_lost(self);
+    }
+    bool held = ca_stream_is_held(self);
+    if (self->out.count == 0 && !may_hold(self, nbytes)) {
+        return write_at_once(self, op, view, data, nbytes);
+    }
+    if (keep(self, op, view, data, nbytes) < 0) {
+        return -1;
+    }
+    if (self->blocked) {
+        return ca_stream_maybe_pause(self);
+    }
+    if (!held) {
+        ca_dlist_append(&self->loop->held, &self->held);
+    }
+    return self->out.nbytes < HELD_LIMIT ? 0 : ca_stream_flush(self);
+}
+
+/* RuntimeError when nothing may be written now; 0 or -1. */
+static int
+check_writable(CaStream *self, const char *words)
+{
+    if (self->eof) {
+        PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()",
+                     words);
+        return -1;
+    }
+    if (ca_stream_has_empty_waiter(self)) {
+        PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in "
+                                         "progress", words);
+        return -1;
+    }
+    return 0;
+}
+
+/* Write what any object with a buffer holds. */
+static int
+write_object(CaStream *self, PyObject *data)
+{
+    if (PyBytes_CheckExact(data)) {
+        return write_bytes(self, data, NULL, PyBytes_AS_STRING(data),
+                           (size_t)PyBytes_GET_SIZE(data));
+    }
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return self->conn_lost > 0 ? (PyErr_Clear(), write_lost(self))
+                                   : ca_stream_fail(self, WRITE_FAILED);
+    }
+    int result = write_bytes(self, data, &view, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *
+refuse_type(PyObject *data)
+{
+    PyObject *name = PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "data argument must be a bytes-like object, not %R",
+                     name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
+PyDoc_STRVAR(write_doc,
+"write($self, data, /)\n--\n\n"
+"Send bytes; what the kernel does not take now is buffered.\n\n"
+"It leaves at once, or, when this connection writes in groups, at the end of\n"
+"the callback that runs.  `data` may be changed afterwards.\n\n"
+"Units: data is a bytes, bytearray or memoryview.\n"
+"Errors: TypeError for other data, RuntimeError after write_eof().  On a\n"
+"connection that is lost nothing happens, with a warning from the fifth on.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Write-only Transports\".");
+
+static PyObject *
+stream_py_write(PyObject *op, PyObject *data)
+{
+    CaStream *self = (CaStream *)op;
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
+        !PyMemoryView_Check(data)) {
+        return refuse_type(data);
+    }
+    if (check_writable(self, "write") < 0 || write_object(self, data) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(writelines_doc,
+"writelines($self, list_of_data, /)\n--\n\n"
+"Send an iterable of bytes, in one system call where possible.\n\n"
+"Everything else as in write().");
+
+/* Write each object, holding back so that they leave together. */
+static int
+write_each(CaStream *self, PyObject *lines)
+{
+    bool outside = ca_held_enter(self->loop);
+    bool gathers = self->gathers;
+    int result = 0;
+    self->loop->callback_serial--;     /* not a callback of its own */
+    self->gathers = true;
+    for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
+         i++) {
+        result = write_object(self, PySequence_Fast_GET_ITEM(lines, i));
+    }
+    self->gathers = gathers;
+    self->loop->in_callback = outside;
+    return result < 0 ? -1 : ca_stream_flush(self);
+}
+
+static int
+refuse_line(Py_ssize_t i, PyObject *data)
+{
+    const char *name = Py_TYPE(data)->tp_name;
+    if (CA_WRITELINES_JOINS) {
+        PyErr_Format(PyExc_TypeError,
+                     "sequence item %zd: expected a bytes-like object, "
+                     "%.80s found",
+                     i, name);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "memoryview: a bytes-like object is required, "
+                     "not '%.200s'",
+                     name);
+    }
+    return -1;
+}
+
+/* All of them are bytes-like; 0 or -1. */
+static int
+check_lines(PyObject *lines)
+{
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(lines); i++) {
+        PyObject *data = PySequence_Fast_GET_ITEM(lines, i);
+        if (!PyObject_CheckBuffer(data)) {
+            return refuse_line(i, data);
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+stream_py_writelines(PyObject *op, PyObject *list_of_data)
+{
+    CaStream *self = (CaStream *)op;
+    if (!CA_WRITELINES_JOINS && check_writable(self, "writelines") < 0) {
+        return NULL;
+    }
+    PyObject *lines = PySequence_Fast(list_of_data,
+                                      "can only join an iterable");
+    int result = lines == NULL ? -1 : check_lines(lines);
+    if (CA_WRITELINES_JOINS && result == 0) {
+        result = check_writable(self, "write");
+    }
+    if (result == 0) {
+        result = write_each(self, lines);
+    }
+    Py_XDECREF(lines);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(write_eof_doc,
+"write_eof($self)\n--\n\n"
+"Close the sending side when everything buffered is sent.\n\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Write-only Transports\".");
+
+static PyObject *
+stream_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    if (self->closing || self->eof) {
+        Py_RETURN_NONE;
+    }
+    if (ca_stream_flush(self) < 0) {
+        return NULL;
+    }
+    self->eof = true;
+    if (self->out.count == 0 && self->conn_lost == 0 &&
+        shutdown(ca_stream_fd(self), SHUT_WR) < 0) {
+        return ca_raise_errno(-errno);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(can_write_eof_doc,
+"can_write_eof($self)\n--\n\n"
+"Return True.");
+
+static PyObject *
+stream_py_can_write_eof(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(none))
+{
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(get_write_buffer_size_doc,
+"get_write_buffer_size($self)\n--\n\n"
+"Return how many bytes wait because the kernel did not take them.");
+
+static PyObject *
+stream_py_get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return PyLong_FromSize_t(ca_stream_buffered((CaStream *)op));
+}
+
+PyDoc_STRVAR(get_write_buffer_limits_doc,
+"get_write_buffer_limits($self)\n--\n\n"
+"Return (low, high), in bytes.");
+
+static PyObject *
+stream_py_get_write_buffer_limits(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaStream *self = (CaStream *)op;
+    return Py_BuildValue("(LL)", (long long)self->low, (long long)self->high);
+}
+
+PyDoc_STRVAR(_set_limits_doc,
+"_set_limits($self, high, low, /)\n--\n\n"
+"Set the watermarks, which were checked, and pause the protocol if it is due.");
+
+static PyObject *
+stream_py__set_limits(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CaStream *self = (CaStream *)op;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "_set_limits() takes two numbers");
+        return NULL;
+    }
+    double high = PyFloat_AsDouble(args[0]);
+    double low = PyFloat_AsDouble(args[1]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    self->high = high < 9e18 ? (int64_t)high : INT64_MAX;
+    self->low = low < 9e18 ? (int64_t)low : INT64_MAX;
+    return ca_stream_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(_write_ready_doc,
+"_write_ready($self)\n--\n\n"
+"Send more of what is buffered.");
+
+static PyObject *
+stream_py__write_ready(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return ca_stream_send_more((CaStream *)op) < 0 ? NULL
+                                                   : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(_flush_doc,
+"_flush($self)\n--\n\n"
+"Send what is held back until the end of the callback.");
+
+static PyObject *
+stream_py__flush(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return ca_stream_flush((CaStream *)op) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyMethodDef ca_stream_write_methods[] = {
+    {"write", stream_py_write, METH_O, write_doc},
+    {"writelines", stream_py_writelines, METH_O, writelines_doc},
+    {"write_eof", stream_py_write_eof, METH_NOARGS, write_eof_doc},
+    {"can_write_eof", stream_py_can_write_eof, METH_NOARGS, can_write_eof_doc},
+    {"get_write_buffer_size", stream_py_get_write_buffer_size, METH_NOARGS,
+     get_write_buffer_size_doc},
+    {"get_write_buffer_limits", stream_py_get_write_buffer_limits, METH_NOARGS,
+     get_write_buffer_limits_doc},
+    {"_set_limits", (PyCFunction)(void (*)(void))stream_py__set_limits,
+     METH_FASTCALL, _set_limits_doc},
+    {"_write_ready", stream_py__write_ready, METH_NOARGS, _write_ready_doc},
+    {"_flush", stream_py__flush, METH_NOARGS, _flush_doc},
+    {0},
+};
