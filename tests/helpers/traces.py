@@ -143,7 +143,7 @@ class Trace:
         The first has a small send buffer: a megabyte written at once does not fit.
         """
         ours, peer = socket.socketpair() if kind == "unix" else tcp_pair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
         for sock in ours, peer:
             sock.setblocking(False)
             self.keep(sock)

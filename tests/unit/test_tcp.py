@@ -239,17 +239,40 @@ async def first_of(awaitable):
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-@pytest.mark.parametrize("where", ["pause_writing", "resume_writing"])
-def test_a_transport_is_closed_from_inside_flow_control(same_trace, kind, where, how):
+def test_a_transport_is_closed_from_inside_pause_writing(same_trace, kind, how):
     async def program(trace):
-        protocol, peer = await trace.connect(kind, **{where: closer(how)})
+        protocol, peer = await trace.connect(kind, pause_writing=closer(how))
         protocol.transport.write(MEGABYTE)
         data, end = await read_all(peer)
-        trace("peer", end)
+        trace("peer", len(data) == len(MEGABYTE), end)
         await protocol.until("connection_lost")
 
     lanes = same_trace(program)
     assert lanes["client"][-1] == ("connection_lost", None)
+    assert lanes["peer"] == [(how == "close", "EOF")]
+
+
+@pytest.mark.ours("stock then calls connection_lost twice and fails in the second call")
+@pytest.mark.xfail(strict=True, reason="until the native transports land")
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_a_transport_is_closed_from_inside_resume_writing(trace_on, kind, how):
+    async def program(trace):
+        protocol, peer = await trace.connect(kind, resume_writing=closer(how))
+        protocol.transport.set_write_buffer_limits(high=0)
+        protocol.transport.write(MEGABYTE)
+        data, end = await read_all(peer)
+        trace("peer", len(data), end)
+        await protocol.until("connection_lost")
+        await asyncio.sleep(0)
+
+    lanes = trace_on(program)
+    assert lanes["peer"] == [(len(MEGABYTE), "EOF")] and "handler" not in lanes
+    assert lanes["client"] == [
+        ("connection_made",),
+        ("pause_writing",),
+        ("resume_writing",),
+        ("connection_lost", None),
+    ]
 
 
 def test_close_inside_connection_lost_is_harmless(same_trace, kind):
