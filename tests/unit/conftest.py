@@ -20,6 +20,7 @@ import time
 import types
 
 import pytest
+import traces
 
 BACKENDS = ("epoll", "poll")
 CHILD_PRELUDE = {
@@ -306,3 +307,26 @@ def child(backend, tmp_path):
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def same_trace(new_loop):
+    """Check that program(trace) sees the same on stock's loop and on ours.
+
+    Returns what it saw, a dict of lanes (see tests/helpers/traces.py).
+    """
+
+    def check(program, **options):
+        stock = traces.trace_of(program, asyncio.SelectorEventLoop(), **options)
+        ours = traces.trace_of(program, new_loop(), **options)
+        for lane in sorted({*stock, *ours}):
+            assert ours.get(lane) == stock.get(lane), f"lane {lane!r}: ours (left) and stock's"
+        return ours
+
+    return check
+
+
+@pytest.fixture
+def trace_on(loop):
+    """Run program(trace) on the loop under test alone; return what it saw."""
+    return lambda program, **options: traces.trace_of(program, loop, **options)
