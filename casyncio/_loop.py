@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from casyncio import _native
-from casyncio._transports import Hooks
+from casyncio._transports import Hooks, TransportTable
 
 # Private names of these are used below; each has a test that names it.
 _base_events: Any = base_events
@@ -84,7 +84,7 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
         base_events.BaseEventLoop.__init__(self)
         logger.debug("Using backend: %s", self.backend)
         # The debt of the two constructors that are skipped.
-        self._transports: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._transports: weakref.WeakValueDictionary[int, Any] = TransportTable(self)
         self._signal_handlers: dict[int, asyncio.Handle] = {}
         self._unix_server_sockets: dict[Any, int] = {}
         self._signal_end: _SignalEnd | None = None

@@ -10,6 +10,7 @@ import inspect
 import os
 import socket
 import warnings
+import weakref
 from asyncio import base_events, constants, sslproto, trsock
 from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,11 @@ else:
     _Base = getattr(_native, "StreamTransport", object)
 
 
-class SocketTransport(_Base):
+class _SelectorSocketTransport(_Base):
     """A connection over a TCP or UNIX stream socket; made by the loop.
 
-    An ``asyncio.Transport`` in every respect.  All its methods belong to the loop's thread.
+    An ``asyncio.Transport`` in every respect, down to the name, which shows in reprs and in
+    what the loop reports.  All its methods belong to the loop's thread.
     """
 
     max_size = 256 * 1024  # bytes that one receive may bring
@@ -70,12 +72,10 @@ class SocketTransport(_Base):
         self._given_extra = extra
 
     def _gather(self, extra: dict[str, Any]) -> None:
-        names = self._names()
-        sock = self._sock
-        if names is None and sock is not None:
-            names = (_asked(sock.getsockname), _asked(sock.getpeername))
-        sockname, peername = names or (None, None)
-        extra["socket"] = None if sock is None else _trsock.TransportSocket(sock)
+        sock = self._sock or self._closed_sock()
+        names = self._names() or (_asked(sock.getsockname), _asked(sock.getpeername))
+        sockname, peername = names
+        extra["socket"] = _trsock.TransportSocket(sock)
         extra["sockname"] = sockname
         extra.setdefault("peername", peername)
 
@@ -83,6 +83,14 @@ class SocketTransport(_Base):
         """Return the socket object of an accepted connection; it owns the descriptor then."""
         sock = socket.socket(fileno=self._sock_fd)
         sock.setblocking(False)
+        return sock
+
+    def _closed_sock(self) -> socket.socket:
+        """Return the closed socket object of a connection that is lost, or one like it."""
+        sock: socket.socket | None = self._sock_object
+        if sock is None:
+            sock = socket.socket(self._family)
+            sock.close()
         return sock
 
     # ---- flow control ----
@@ -169,11 +177,37 @@ class SocketTransport(_Base):
         self._leave_server()
 
 
+SocketTransport = _SelectorSocketTransport
+
+
 def _asked(ask: Any) -> Any:
     try:
         return ask()
     except OSError:
         return None
+
+
+class TransportTable(weakref.WeakValueDictionary[int, Any]):
+    """A loop's ``_transports``: stock's, and a view of the native ones, by descriptor."""
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__()
+        self._loop = weakref.ref(loop)
+
+    def get(self, fd: Any, default: Any = None) -> Any:
+        """Return the transport that has the descriptor; ``default`` when none has it."""
+        loop = self._loop()
+        native = None if loop is None else loop._claimed(fd)
+        return super().get(fd, default) if native is None else native
+
+    def __getitem__(self, fd: Any) -> Any:
+        found = self.get(fd)
+        if found is None:
+            raise KeyError(fd)
+        return found
+
+    def __contains__(self, fd: object) -> bool:
+        return self.get(fd) is not None
 
 
 class Hooks:

@@ -437,7 +437,24 @@ loop_py__watched_fds(PyObject *op, PyObject *Py_UNUSED(none))
     return dict;
 }
 
+PyDoc_STRVAR(_claimed_doc,
+"_claimed($self, fd, /)\n--\n\n"
+"Return the native transport that has the descriptor, or None.");
+
+static PyObject *
+loop_py__claimed(PyObject *op, PyObject *number)
+{
+    int fd = PyLong_Check(number) ? PyLong_AsInt(number) : -1;
+    if (fd == -1) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    PyObject *transport = ca_claims_get_borrow((CaLoop *)op, fd);
+    return Py_NewRef(transport == NULL ? Py_None : transport);
+}
+
 PyMethodDef ca_fd_methods[] = {
+    {"_claimed", loop_py__claimed, METH_O, _claimed_doc},
     {"add_reader", FASTCALL(loop_py_add_reader), METH_FASTCALL | METH_KEYWORDS,
      add_reader_doc},
     {"add_writer", FASTCALL(loop_py_add_writer), METH_FASTCALL | METH_KEYWORDS,

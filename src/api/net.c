@@ -11,6 +11,17 @@
 #include "transport/acceptor.h"
 #include "transport/stream.h"
 
+/* RuntimeError when another transport has the socket; 0 or -1. */
+static int
+check_free(CaLoop *self, PyObject *sock)
+{
+    PyObject *done = PyObject_CallMethodOneArg(
+        (PyObject *)self, self->st->names[CA_STR__ensure_fd_no_transport],
+        sock);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 PyDoc_STRVAR(_make_socket_transport_doc,
 "_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None,\n"
 "                       server=None)\n--\n\n"
@@ -36,7 +47,7 @@ loop_py__make_socket_transport(PyObject *op, PyObject *args, PyObject *kwargs)
             self->st->StockSelectorLoop,
             self->st->names[CA_STR__make_socket_transport], op, args, kwargs);
     }
-    if (ca_loop_check_open(self) < 0) {
+    if (ca_loop_check_open(self) < 0 || check_free(self, sock) < 0) {
         return NULL;
     }
     CaStream *transport = ca_stream_from_socket(self, sock);

@@ -71,6 +71,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(send),
     NAME(is_closing),
     NAME(_read_eof),
+    NAME(_read_failed),
     NAME(_read_ready),
     NAME(_write_ready),
     NAME(_log_eof),

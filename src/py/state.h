@@ -138,6 +138,7 @@ enum {
     CA_STR_send,
     CA_STR_is_closing,
     CA_STR__read_eof,
+    CA_STR__read_failed,
     CA_STR__read_ready,
     CA_STR__write_ready,
     CA_STR__log_eof,

@@ -385,6 +385,14 @@ stream_get__server(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(server == NULL ? Py_None : server);
 }
 
+static PyObject *
+water(const CaStream *self, Py_ssize_t which, int64_t nbytes)
+{
+    return self->limits == NULL
+               ? PyLong_FromLongLong(nbytes)
+               : Py_NewRef(PyTuple_GET_ITEM(self->limits, which));
+}
+
 /* The socket object; for an accepted connection made when first asked for. */
 static PyObject *
 stream_get__sock(PyObject *op, void *Py_UNUSED(closure))
@@ -419,13 +427,15 @@ stream_get__conn_lost(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 stream_get__high_water(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(((CaStream *)op)->high);
+    CaStream *self = (CaStream *)op;
+    return water(self, 1, self->high);
 }
 
 static PyObject *
 stream_get__low_water(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(((CaStream *)op)->low);
+    CaStream *self = (CaStream *)op;
+    return water(self, 0, self->low);
 }
 
 static PyGetSetDef stream_getset[] = {
@@ -446,6 +456,8 @@ static PyGetSetDef stream_getset[] = {
 static PyMemberDef stream_members[] = {
     {"_given_extra", T_OBJECT, offsetof(CaStream, extra), 0,
      "The extra info that was given or gathered so far; or None."},
+    {"_sock_object", T_OBJECT, offsetof(CaStream, sock), Py_READONLY,
+     "The socket object, also when it is closed; None: there was none."},
     {"_empty_waiter", T_OBJECT, offsetof(CaStream, empty_waiter), 0,
      "A future that waits for everything to be sent; or None."},
     {"_sock_fd", T_INT, offsetof(CaStream, fd), Py_READONLY,
@@ -500,6 +512,7 @@ stream_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->server);
     Py_VISIT(self->acceptor);
     Py_VISIT(self->empty_waiter);
+    Py_VISIT(self->limits);
     return 0;
 }
 
@@ -512,6 +525,7 @@ stream_tp_clear(PyObject *op)
     Py_CLEAR(self->server);
     Py_CLEAR(self->acceptor);
     Py_CLEAR(self->empty_waiter);
+    Py_CLEAR(self->limits);
     return 0;
 }
 

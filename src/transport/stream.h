@@ -44,12 +44,14 @@ typedef struct {
     CaLoop *loop;                      /* strong */
     PyObject *protocol;                /* strong; NULL when lost */
     PyObject *context;                 /* strong; callbacks run in it */
-    PyObject *sock;                    /* strong; NULL: not asked for yet, or
-                                          lost */
+    PyObject *sock;                    /* strong, closed when lost; NULL: not
+                                          asked for yet */
     PyObject *server;                  /* strong or NULL */
     PyObject *acceptor;                /* strong or NULL; for its hint */
     PyObject *empty_waiter;            /* strong; NULL, None, or a Future that
                                           waits for the queue to be empty */
+    PyObject *limits;                  /* strong; (low, high) as they were
+                                          given; NULL: the default */
     ca_names *names;                   /* owned or NULL */
     ca_watcher watcher;                /* registered for fd */
     ca_dnode held;                     /* in loop->held, or alone */
@@ -69,7 +71,7 @@ typedef struct {
     bool closing;
     bool paused;
     bool eof;                          /* write_eof() was called */
-    bool eof_queued;                   /* the peer's end is on its way */
+    bool end_queued;                   /* the end of reading is on its way */
     bool reading;                      /* POLL_IN is watched */
     bool blocked;                      /* POLL_OUT is watched */
     bool protocol_paused;

@@ -113,10 +113,8 @@ close_socket(CaStream *self)
         (void)close(self->fd);         /* Linux: closed whatever it answers */
         return 0;
     }
-    self->sock = NULL;
     PyObject *done = PyObject_CallMethodNoArgs(sock,
                                                name_of(self, CA_STR_close));
-    Py_DECREF(sock);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

@@ -2,7 +2,8 @@
  *
  * One receive per readiness: the watch is level-triggered, so what is left is
  * reported again in the next turn and no connection starves the others.  The
- * end of the stream goes through the ready queue, behind what is queued.
+ * end of the stream and failures go through the ready queue, behind what is
+ * queued.
  */
 #include "loop/ready.h"
 #include "py/errors.h"
@@ -47,22 +48,57 @@ ca_stream_update_reading(CaStream *self)
 
 /* ---- the end of the stream ---- */
 
-/* The peer sends no more: queue _read_eof(), once. */
+/* Queue a method that ends reading, once. */
+static int
+queue_end(CaStream *self, int method, PyObject *arg)
+{
+    PyObject *callback = PyObject_GetAttr((PyObject *)self,
+                                          name_of(self, method));
+    int result = callback == NULL
+                     ? -1
+                     : ca_ready_push_callback(self->loop, callback, arg,
+                                              self->context);
+    Py_XDECREF(callback);
+    self->end_queued = result == 0;
+    return result;
+}
+
 static int
 queue_eof(CaStream *self)
 {
-    if (self->eof_queued) {
+    return queue_end(self, CA_STR__read_eof, Py_None);
+}
+
+/* Receiving failed with -errno, unless it was a false alarm. */
+static int
+queue_failure(CaStream *self, ssize_t err)
+{
+    if (err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR) {
         return 0;
     }
-    PyObject *callback = PyObject_GetAttr((PyObject *)self,
-                                          name_of(self, CA_STR__read_eof));
-    int result = callback == NULL
-                     ? -1
-                     : ca_ready_push_callback(self->loop, callback, Py_None,
-                                              self->context);
-    Py_XDECREF(callback);
-    self->eof_queued = result == 0;
+    ca_raise_errno((int)err);
+    PyObject *exc = PyErr_GetRaisedException();
+    int result = queue_end(self, CA_STR__read_failed, exc);
+    Py_DECREF(exc);
     return result;
+}
+
+PyDoc_STRVAR(_read_failed_doc,
+"_read_failed($self, exc, /)\n--\n\n"
+"End the connection because receiving failed.");
+
+static PyObject *
+stream_py__read_failed(PyObject *op, PyObject *exc)
+{
+    CaStream *self = (CaStream *)op;
+    self->end_queued = false;
+    if (wants_to_read(self) && self->conn_lost == 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+        if (ca_stream_fail(self, READ_FAILED) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(_read_eof_doc,
@@ -73,7 +109,7 @@ static PyObject *
 stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaStream *self = (CaStream *)op;
-    self->eof_queued = false;
+    self->end_queued = false;
     if (!wants_to_read(self)) {
         Py_RETURN_NONE;                /* found again when reading goes on */
     }
@@ -115,22 +151,6 @@ receive(const CaStream *self, char *buffer, size_t size)
     return n < 0 ? -errno : n;
 }
 
-static bool
-try_later(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
-
-static int
-receive_failed(CaStream *self, ssize_t err)
-{
-    if (try_later(err)) {
-        return 0;
-    }
-    ca_raise_errno((int)err);
-    return ca_stream_fail(self, READ_FAILED);
-}
-
 static int
 read_data(CaStream *self)
 {
@@ -140,7 +160,7 @@ read_data(CaStream *self)
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return n == 0 ? queue_eof(self) : queue_failure(self, n);
     }
     PyObject *data = PyBytes_FromStringAndSize(buffer, n);
     if (data == NULL) {
@@ -204,7 +224,7 @@ read_into_buffer(CaStream *self)
     ssize_t n = receive(self, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return n == 0 ? queue_eof(self) : queue_failure(self, n);
     }
     PyObject *nbytes = PyLong_FromSsize_t(n);
     PyObject *done = nbytes == NULL
@@ -222,7 +242,7 @@ read_into_buffer(CaStream *self)
 int
 ca_stream_read(CaStream *self)
 {
-    if (!wants_to_read(self) || self->conn_lost > 0 || self->eof_queued) {
+    if (!wants_to_read(self) || self->conn_lost > 0 || self->end_queued) {
         return 0;
     }
     return self->protocol_kind == CA_PROTOCOL_BUFFERED
@@ -311,6 +331,7 @@ stream_py_is_reading(PyObject *op, PyObject *Py_UNUSED(none))
 
 PyMethodDef ca_stream_read_methods[] = {
     {"_read_ready", stream_py__read_ready, METH_NOARGS, _read_ready_doc},
+    {"_read_failed", stream_py__read_failed, METH_O, _read_failed_doc},
     {"_read_eof", stream_py__read_eof, METH_O, _read_eof_doc},
     {"pause_reading", stream_py_pause_reading, METH_NOARGS,
      pause_reading_doc},

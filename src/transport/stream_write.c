@@ -389,6 +389,12 @@ write_object(CaStream *self, PyObject *data)
                            (size_t)PyBytes_GET_SIZE(data));
     }
     Py_buffer view;
+    if (PyMemoryView_Check(data)) {
+        int some = PyObject_IsTrue(data);  /* raises when it was released */
+        if (some <= 0) {
+            return some;
+        }
+    }
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return self->conn_lost > 0 ? (PyErr_Clear(), write_lost(self))
                                    : ca_stream_fail(self, WRITE_FAILED);
@@ -497,6 +503,10 @@ stream_py_writelines(PyObject *op, PyObject *list_of_data)
     if (!CA_WRITELINES_JOINS && check_writable(self, "writelines") < 0) {
         return NULL;
     }
+    int some = CA_WRITELINES_JOINS ? 1 : PyObject_IsTrue(list_of_data);
+    if (some <= 0) {
+        return some < 0 ? NULL : Py_NewRef(Py_None);
+    }
     PyObject *lines = PySequence_Fast(list_of_data,
                                       "can only join an iterable");
     int result = lines == NULL ? -1 : check_lines(lines);
@@ -562,6 +572,9 @@ static PyObject *
 stream_py_get_write_buffer_limits(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaStream *self = (CaStream *)op;
+    if (self->limits != NULL) {
+        return Py_NewRef(self->limits);
+    }
     return Py_BuildValue("(LL)", (long long)self->low, (long long)self->high);
 }
 
@@ -582,6 +595,11 @@ stream_py__set_limits(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) {
         return NULL;
     }
+    PyObject *limits = PyTuple_Pack(2, args[1], args[0]);
+    if (limits == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(self->limits, limits);
     self->high = high < 9e18 ? (int64_t)high : INT64_MAX;
     self->low = low < 9e18 ? (int64_t)low : INT64_MAX;
     return ca_stream_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
