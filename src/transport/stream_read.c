@@ -2,8 +2,7 @@
  *
  * One receive per readiness: the watch is level-triggered, so what is left is
  * reported again in the next turn and no connection starves the others.  The
- * end of the stream and failures go through the ready queue, behind what is
- * queued.
+ * end of the stream goes through the ready queue, behind what is queued.
  */
 #include "loop/ready.h"
 #include "py/errors.h"
@@ -69,14 +68,19 @@ queue_eof(CaStream *self)
     return queue_end(self, CA_STR__read_eof, Py_None);
 }
 
-/* Receiving failed with -errno, unless it was a false alarm. */
+/* Receiving failed with -errno, unless it was a false alarm.  The kernel tells
+ * of a reset once, so it takes effect before anybody writes; that there is no
+ * connection it tells again and again, and a write before has precedence. */
 static int
-queue_failure(CaStream *self, ssize_t err)
+receive_failed(CaStream *self, ssize_t err)
 {
     if (err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR) {
         return 0;
     }
     ca_raise_errno((int)err);
+    if (err != -ENOTCONN) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
     PyObject *exc = PyErr_GetRaisedException();
     int result = queue_end(self, CA_STR__read_failed, exc);
     Py_DECREF(exc);
@@ -160,7 +164,7 @@ read_data(CaStream *self)
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : queue_failure(self, n);
+        return n == 0 ? queue_eof(self) : receive_failed(self, n);
     }
     PyObject *data = PyBytes_FromStringAndSize(buffer, n);
     if (data == NULL) {
@@ -224,7 +228,7 @@ read_into_buffer(CaStream *self)
     ssize_t n = receive(self, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : queue_failure(self, n);
+        return n == 0 ? queue_eof(self) : receive_failed(self, n);
     }
     PyObject *nbytes = PyLong_FromSsize_t(n);
     PyObject *done = nbytes == NULL
