@@ -11,6 +11,7 @@
 #include "task/registry.h"
 #include "task/task.h"
 #include "transport/acceptor.h"
+#include "transport/reader_feed.h"
 #include "transport/stream.h"
 
 #include <stddef.h>
@@ -103,6 +104,15 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_connection_failed),
     NAME(_make_socket_transport),
     NAME(_start_serving),
+    NAME(feed_data),
+    NAME(_stream_reader_wr),
+    NAME(_eof),
+    NAME(_buffer),
+    NAME(_waiter),
+    NAME(_limit),
+    NAME(_transport),
+    NAME(_paused),
+    NAME(pause_reading),
 };
 #undef NAME
 
@@ -163,6 +173,10 @@ static const struct {
      false},
     {offsetof(ca_state, BufferedProtocol), "asyncio.protocols",
      "BufferedProtocol", false},
+    {offsetof(ca_state, StreamReader), "asyncio.streams", "StreamReader",
+     false},
+    {offsetof(ca_state, StreamReaderProtocol), "asyncio.streams",
+     "StreamReaderProtocol", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
 };
@@ -389,7 +403,7 @@ module_exec(PyObject *module)
     if (st->empty_function == NULL) {
         return -1;
     }
-    if (ca_sockobj_init(st) < 0) {
+    if (ca_sockobj_init(st) < 0 || ca_reader_feed_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();
@@ -420,6 +434,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
+    Py_VISIT(st->feed_method);
+    Py_VISIT(st->received_method);
     Py_VISIT(st->StreamType);
     Py_VISIT(st->AcceptorType);
     Py_VISIT(st->SocketTransport);
@@ -444,6 +460,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
+    Py_CLEAR(st->feed_method);
+    Py_CLEAR(st->received_method);
     Py_CLEAR(st->StreamType);
     Py_CLEAR(st->AcceptorType);
     Py_CLEAR(st->SocketTransport);

@@ -74,6 +74,14 @@ PyObject_GenericHash(PyObject *op)
 }
 
 static inline int
+PyWeakref_GetRef(PyObject *ref, PyObject **object)
+{
+    PyObject *found = PyWeakref_GET_OBJECT(ref);
+    *object = found == Py_None ? NULL : Py_NewRef(found);
+    return *object != NULL;
+}
+
+static inline int
 PyLong_AsInt(PyObject *number)
 {
     return _PyLong_AsInt(number);

@@ -52,6 +52,12 @@ typedef struct ca_state {
     PyObject *SocketTransport;         /* strong; class of _transports.py */
     PyObject *StockTransport;          /* strong; asyncio.Transport */
     PyObject *BufferedProtocol;        /* strong; asyncio's class */
+    PyObject *StreamReader;            /* strong; asyncio's classes, */
+    PyObject *StreamReaderProtocol;
+    PyObject *feed_method;             /* strong; functions of theirs, */
+    PyObject *received_method;
+    unsigned int reader_version;       /* and the tags they had at import */
+    unsigned int reader_protocol_version;
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -170,6 +176,15 @@ enum {
     CA_STR__connection_failed,
     CA_STR__make_socket_transport,
     CA_STR__start_serving,
+    CA_STR_feed_data,
+    CA_STR__stream_reader_wr,
+    CA_STR__eof,
+    CA_STR__buffer,
+    CA_STR__waiter,
+    CA_STR__limit,
+    CA_STR__transport,
+    CA_STR__paused,
+    CA_STR_pause_reading,
     CA_STR_COUNT,
 };
 

@@ -12,6 +12,7 @@
 #include "loop/ready.h"
 #include "py/errors.h"
 #include "py/sockobj.h"
+#include "transport/reader_feed.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -196,7 +197,10 @@ ca_stream_set_protocol(CaStream *self, PyObject *protocol)
     if (buffered < 0) {
         return -1;
     }
-    self->protocol_kind = buffered ? CA_PROTOCOL_BUFFERED : CA_PROTOCOL_DATA;
+    bool reader = ca_reader_feed_serves(self->loop->st, protocol);
+    self->protocol_kind = buffered ? CA_PROTOCOL_BUFFERED
+                          : reader ? CA_PROTOCOL_READER
+                                   : CA_PROTOCOL_DATA;
     self->connected = true;
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     return 0;

@@ -33,6 +33,7 @@ typedef struct {
 
 typedef enum {
     CA_PROTOCOL_DATA,                  /* data_received() */
+    CA_PROTOCOL_READER,                /* asyncio's own for streams */
     CA_PROTOCOL_BUFFERED,              /* get_buffer(), buffer_updated() */
 } ca_protocol_kind;
 

@@ -6,12 +6,14 @@
  */
 #include "loop/ready.h"
 #include "py/errors.h"
+#include "transport/reader_feed.h"
 #include "transport/stream.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 #define READ_FAILED "Fatal read error on socket transport"
+#define RECEIVED_FAILED "Fatal error: protocol.data_received() call failed."
 
 static PyObject *
 name_of(const CaStream *self, int which)
@@ -156,6 +158,15 @@ receive(const CaStream *self, char *buffer, size_t size)
 }
 
 static int
+feed_reader(CaStream *self, const char *data, size_t nbytes)
+{
+    PyObject *protocol = Py_NewRef(self->protocol);
+    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes);
+    Py_DECREF(protocol);
+    return fed;
+}
+
+static int
 read_data(CaStream *self)
 {
     char *buffer = ca_loop_read_buffer(self->loop);
@@ -166,6 +177,12 @@ read_data(CaStream *self)
     if (n <= 0) {
         return n == 0 ? queue_eof(self) : receive_failed(self, n);
     }
+    if (self->protocol_kind == CA_PROTOCOL_READER) {
+        int fed = feed_reader(self, buffer, (size_t)n);
+        if (fed != 0) {
+            return fed > 0 ? 0 : ca_stream_fail(self, RECEIVED_FAILED);
+        }
+    }
     PyObject *data = PyBytes_FromStringAndSize(buffer, n);
     if (data == NULL) {
         return ca_stream_fail(self, READ_FAILED);
@@ -173,8 +190,7 @@ read_data(CaStream *self)
     PyObject *done = ca_stream_call(self, CA_STR_data_received, data);
     Py_DECREF(data);
     if (done == NULL) {
-        return ca_stream_fail(
-            self, "Fatal error: protocol.data_received() call failed.");
+        return ca_stream_fail(self, RECEIVED_FAILED);
     }
     Py_DECREF(done);
     return 0;

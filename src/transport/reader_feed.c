@@ -1,0 +1,210 @@
+/* reader_feed.c - see reader_feed.h.
+ *
+ * StreamReaderProtocol.data_received() and StreamReader.feed_data() are two
+ * calls of Python and an object for the bytes per message.  Their effect on
+ * the reader is done here, on the reader's own attributes, when nobody can
+ * tell the difference: both objects are of exactly asyncio's classes, the
+ * classes have not been changed since import (their version tags tell) and
+ * neither object has a method of its own.
+ */
+#include "transport/reader_feed.h"
+
+#include "task/task.h"
+
+#include <string.h>
+
+/* What a class's tag is once the interpreter has given it one. */
+static unsigned int
+version_tag(PyObject *type, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(type, name);
+    Py_XDECREF(found);
+    PyErr_Clear();
+    return ((PyTypeObject *)type)->tp_version_tag;
+}
+
+int
+ca_reader_feed_init(ca_state *st)
+{
+    PyObject **names = st->names;
+    st->feed_method = PyObject_GetAttr(st->StreamReader,
+                                       names[CA_STR_feed_data]);
+    st->received_method = PyObject_GetAttr(st->StreamReaderProtocol,
+                                           names[CA_STR_data_received]);
+    if (st->feed_method == NULL || st->received_method == NULL) {
+        return -1;
+    }
+    st->reader_version = version_tag(st->StreamReader,
+                                     names[CA_STR_feed_data]);
+    st->reader_protocol_version = version_tag(st->StreamReaderProtocol,
+                                              names[CA_STR_data_received]);
+    return 0;
+}
+
+static bool
+unchanged(PyObject *op, PyObject *type, unsigned int version)
+{
+    return (PyObject *)Py_TYPE(op) == type && version != 0 &&
+           Py_TYPE(op)->tp_version_tag == version;
+}
+
+bool
+ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
+{
+    return unchanged(protocol, st->StreamReaderProtocol,
+                     st->reader_protocol_version);
+}
+
+/* Whether op.name is still the method of its class. */
+static bool
+has_own_method(PyObject *op, PyObject *name, PyObject *method)
+{
+    PyObject *found = PyObject_GetAttr(op, name);
+    bool own = found == NULL || !PyMethod_Check(found) ||
+               PyMethod_GET_FUNCTION(found) != method;
+    Py_XDECREF(found);
+    PyErr_Clear();
+    return own;
+}
+
+/* The reader behind a protocol if it may be fed; strong or NULL. */
+static PyObject *
+usual_reader(ca_state *st, PyObject *protocol)
+{
+    if (!ca_reader_feed_serves(st, protocol) ||
+        has_own_method(protocol, st->names[CA_STR_data_received],
+                st->received_method)) {
+        return NULL;
+    }
+    PyObject *weak = PyObject_GetAttr(protocol,
+                                      st->names[CA_STR__stream_reader_wr]);
+    PyObject *reader = NULL;
+    if (weak != NULL && PyWeakref_CheckRef(weak)) {
+        (void)PyWeakref_GetRef(weak, &reader);
+    }
+    Py_XDECREF(weak);
+    PyErr_Clear();
+    if (reader != NULL &&
+        (!unchanged(reader, st->StreamReader, st->reader_version) ||
+         has_own_method(reader, st->names[CA_STR_feed_data], st->feed_method))) {
+        Py_CLEAR(reader);
+    }
+    return reader;
+}
+
+/* Append to reader._buffer; its new size, 0: not as usual, -1. */
+static Py_ssize_t
+append(ca_state *st, PyObject *reader, const char *data, size_t nbytes)
+{
+    PyObject *eof = PyObject_GetAttr(reader, st->names[CA_STR__eof]);
+    PyObject *buffer = PyObject_GetAttr(reader, st->names[CA_STR__buffer]);
+    Py_ssize_t size = 0;
+    if (eof == Py_False && buffer != NULL && PyByteArray_CheckExact(buffer)) {
+        Py_ssize_t before = PyByteArray_GET_SIZE(buffer);
+        size = before + (Py_ssize_t)nbytes;
+        if (PyByteArray_Resize(buffer, size) < 0) {
+            size = -1;
+        } else {
+            memcpy(PyByteArray_AS_STRING(buffer) + before, data, nbytes);
+        }
+    }
+    Py_XDECREF(eof);
+    Py_XDECREF(buffer);
+    if (size == 0) {
+        PyErr_Clear();
+    }
+    return size;
+}
+
+/* waiter.set_result(None) unless it was cancelled; 0 or -1. */
+static int
+wake(ca_state *st, PyObject *waiter)
+{
+    if (st->FutureType != NULL && Py_IS_TYPE(waiter, st->FutureType)) {
+        CaFuture *fut = (CaFuture *)waiter;
+        if (fut->state == CA_PENDING) {
+            return ca_future_finish(st, fut, Py_None);
+        }
+    }
+    PyObject *cancelled = PyObject_CallMethodNoArgs(
+        waiter, st->names[CA_STR_cancelled]);
+    int skip = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
+    Py_XDECREF(cancelled);
+    if (skip != 0) {
+        return skip < 0 ? -1 : 0;
+    }
+    PyObject *done = PyObject_CallMethodOneArg(
+        waiter, st->names[CA_STR_set_result], Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+wake_waiter(ca_state *st, PyObject *reader)
+{
+    PyObject *name = st->names[CA_STR__waiter];
+    PyObject *waiter = PyObject_GetAttr(reader, name);
+    int result = waiter == NULL ? -1 : 0;
+    if (result == 0 && waiter != Py_None) {
+        result = PyObject_SetAttr(reader, name, Py_None);
+        if (result == 0) {
+            result = wake(st, waiter);
+        }
+    }
+    Py_XDECREF(waiter);
+    return result;
+}
+
+/* Pause the transport when more than twice the limit waits; 0 or -1. */
+static int
+limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
+{
+    PyObject *limit = PyObject_GetAttr(reader, st->names[CA_STR__limit]);
+    double most = limit == NULL ? -1.0 : PyFloat_AsDouble(limit);
+    Py_XDECREF(limit);
+    if (most == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if ((double)size <= 2 * most) {
+        return 0;
+    }
+    /* Rare: feeding nothing at all would return too early, so the check that
+     * ends feed_data() is made here, in the same order. */
+    PyObject *transport = PyObject_GetAttr(reader,
+                                           st->names[CA_STR__transport]);
+    PyObject *paused = PyObject_GetAttr(reader, st->names[CA_STR__paused]);
+    int skip = transport == NULL || paused == NULL ? -1
+               : transport == Py_None              ? 1
+                                      : PyObject_IsTrue(paused);
+    int result = skip < 0 ? -1 : 0;
+    if (skip == 0) {
+        PyObject *done = PyObject_CallMethodNoArgs(
+            transport, st->names[CA_STR_pause_reading]);
+        result = done != NULL
+                     ? PyObject_SetAttr(reader, st->names[CA_STR__paused],
+                                        Py_True)
+                     : -1;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(transport);
+    Py_XDECREF(paused);
+    return result;
+}
+
+int
+ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
+               size_t nbytes)
+{
+    PyObject *reader = usual_reader(st, protocol);
+    if (reader == NULL) {
+        return 0;
+    }
+    Py_ssize_t size = append(st, reader, data, nbytes);
+    int result = size > 0 ? 1 : (int)size;
+    if (size > 0 && (wake_waiter(st, reader) < 0 ||
+                     limit_reader(st, reader, size) < 0)) {
+        result = -1;
+    }
+    Py_DECREF(reader);
+    return result;
+}

@@ -1,0 +1,20 @@
+/* reader_feed.h - received bytes straight into asyncio's own StreamReader. */
+#ifndef CA_TRANSPORT_READER_FEED_H
+#define CA_TRANSPORT_READER_FEED_H
+
+#include "py/state.h"
+
+#include <stdbool.h>
+
+/* Remember how asyncio's classes look before anybody changes them; 0 or -1. */
+int ca_reader_feed_init(ca_state *st);
+
+/* Whether `protocol` is exactly asyncio's StreamReaderProtocol. */
+bool ca_reader_feed_serves(const ca_state *st, PyObject *protocol);
+
+/* Do what protocol.data_received(bytes) would do.  1; 0: something is not as
+ * usual, call it; -1 with an exception.  May run Python. */
+int ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
+                   size_t nbytes);
+
+#endif
