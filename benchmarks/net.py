@@ -137,7 +137,7 @@ class Bench:
         seconds = self.args.seconds
         command = [self.programs["loadgen"], "-m", mode, "-l", server.place]
         command += ["-c", str(self.conns(row)), "-s", str(row.size), "-d", str(seconds)]
-        command += ["-w", str(WARM_S), *([] if measured else ["-P", str(server.pid)])]
+        command += ["-w", str(min(WARM_S, seconds)), *([] if measured else ["-P", str(server.pid)])]
         limit = seconds + self.args.timeout
         out, _ = drive.run_bounded(command, limit, self.env(measured))
         return json.loads(out)

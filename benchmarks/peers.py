@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -75,13 +76,20 @@ class DatagramEcho(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
+async def end(writer):
+    """Close, and take the exception that the connection may have ended with."""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 async def echo_read(reader, writer):
     """Send back what comes, with streams."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
-    writer.close()
+    await end(writer)
 
 
 def echo_exactly(size):
@@ -92,7 +100,7 @@ def echo_exactly(size):
             while True:
                 writer.write(await reader.readexactly(size))
                 await writer.drain()
-        writer.close()
+        await end(writer)
 
     return handle
 
@@ -218,10 +226,17 @@ def warm_malloc():
         bytearray(WARM_MALLOC_BYTES)
 
 
+def tidy(*_):
+    """Collect garbage and give free memory back, so that what is resident is what is kept."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # not in every C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def serve(loop_spec, kind, place, size):
-    """Be a server, as the driver asks; SIGUSR1 collects garbage."""
+    """Be a server, as the driver asks; it tidies up on SIGUSR1."""
     warm_malloc()
-    signal.signal(signal.SIGUSR1, lambda *_: gc.collect())
+    signal.signal(signal.SIGUSR1, tidy)
     with asyncio.Runner(loop_factory=harness.loop_factory(loop_spec)) as runner:
         runner.run(serve_forever(kind, place, int(size)))
 
