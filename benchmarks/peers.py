@@ -25,6 +25,7 @@ CHUNK = 256 * 1024
 BACKLOG = int(os.environ.get("BENCH_BACKLOG", "4096"))
 HELLO = b"Hello, world!"
 WARM_MALLOC_BYTES = 16 << 20
+PR_SET_PDEATHSIG = 1
 
 
 # ---- servers ---------------------------------------------------------------------------------
@@ -234,7 +235,8 @@ def tidy(*_):
 
 
 def serve(loop_spec, kind, place, size):
-    """Be a server, as the driver asks; it tidies up on SIGUSR1."""
+    """Be a server, as the driver asks; it tidies up on SIGUSR1 and ends with the driver."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     warm_malloc()
     signal.signal(signal.SIGUSR1, tidy)
     with asyncio.Runner(loop_factory=harness.loop_factory(loop_spec)) as runner:

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -77,7 +78,8 @@ bench_alloc(size_t nbytes)
     return block;
 }
 
-/* Take the CPU and the scheduling asked for, and all descriptors allowed. */
+/* Take the CPU and the scheduling asked for, and all descriptors allowed; end
+ * when the program ends that started this one. */
 static inline void
 bench_prepare(void)
 {
@@ -87,6 +89,7 @@ bench_prepare(void)
     struct rlimit limit;
     cpu_set_t set;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     if (cpu != NULL && *cpu) {
         CPU_ZERO(&set);

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def load(*words):
 
 def alive(pid):
     return Path(f"/proc/{pid}").exists()
+
+
+def running(pid):
+    # An orphan whose new parent has not yet looked is a zombie.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 # One of each kind of traffic: a few seconds.
@@ -165,6 +174,34 @@ def test_a_server_ends_with_its_block(place):
     with server("floor_epoll", "-l", place) as one:
         assert alive(one.pid) and not one.place.endswith(":0")
     assert not alive(one.pid)
+
+
+@pytest.mark.parametrize("kind", ["python", "c"])
+def test_a_server_does_not_outlive_a_driver_that_is_killed(kind):
+    cell = [sys.executable, "-P", *drive.CELL, "serve", "asyncio:new_event_loop", "protocol"]
+    command = (
+        [*cell, "tcp:0", "0"]
+        if kind == "python"
+        else [toolchain.program("floor_epoll"), "-l", "tcp:0"]
+    )
+    code = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+        "p.stdout.readline()\n"
+        "print(p.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with driver:
+        pid = int(driver.stdout.readline())
+        assert alive(pid)
+        driver.kill()
+    end = time.monotonic() + 10
+    while running(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not running(pid)
 
 
 def test_a_server_that_cannot_start_says_why():
