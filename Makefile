@@ -19,7 +19,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench dist clean
+        lint format shape layers stubtest bench netbench stress dist clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -120,6 +120,16 @@ bench:  ## casyncio against other loops; a part of it: make bench ARGS=--quick
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/run.py $(ARGS)
+
+netbench:  ## the same as servers and clients, with C servers beside them: make netbench ARGS=--quick
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/net.py $(ARGS)
+
+stress:  ## thousands of connections, slow readers, resets, no descriptors: nothing lost or kept
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
 
 dist: $(TOOLS)  ## source distribution and wheel, in dist
 	@rm -rf dist

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = str(Path(__file__).resolve().parents[1])
 sys.path.insert(0, ROOT)
-from benchmarks import callgrind, harness, latency  # noqa: E402
+from benchmarks import callgrind, harness, latency, peers  # noqa: E402
 
 harness.load_workloads()
 sys.path.remove(ROOT)
@@ -73,6 +73,8 @@ ACTIONS = {
     "latency": latency.cell,
     "has_budget": latency.has_budget,
     "callgrind": callgrind.cell,
+    "serve": peers.serve,
+    "client": peers.client,
 }
 
 if __name__ == "__main__":

@@ -16,10 +16,27 @@ from benchmarks.drive import STOCK
 from benchmarks.harness import LOWER_IS_BETTER
 
 OURS = "casyncio"
+FLOORS = ("C epoll", "C io_uring")  # the C servers: no loop, but what any loop is compared with
+LACKS = "NotImplementedError"
 LEGEND = (
     "{stock}: median \\[min–max]. Others: median, ratio to {stock} in the same round "
     "(above 1 is better) \\[least–greatest]; ▼ marks a ratio below 1. Smaller values are "
     "better where the unit is B or ms."
+)
+FLOOR_LEGEND = "A value's last figure: per cent of what {floor} did in the same round."
+# Title, the figures of each cell that are shown, and how the rounds become one: the share of user
+# mode is sampled by the kernel, so that the mean tells more than the median.
+DETAILS = (
+    (
+        "latency p50 / p90 / p99 / p99.9 in µs",
+        ("p50_us", "p90_us", "p99_us", "p999_us"),
+        statistics.median,
+    ),
+    (
+        "CPU of the measured process in µs per operation: user mode (sampled) / all",
+        ("user_us", "cpu_us"),
+        statistics.fmean,
+    ),
 )
 
 
@@ -63,7 +80,9 @@ def summary(row: dict, name: str) -> dict:
 def verdict(row: dict) -> tuple[bool, str]:
     """Return whether casyncio loses this row, and to or over whom, by rounds."""
     peers = [
-        name for name in row["cells"] if not name.startswith(OURS) and "value" in summary(row, name)
+        name
+        for name in row["cells"]
+        if not name.startswith(OURS) and name not in FLOORS and "value" in summary(row, name)
     ]
     if not peers:
         return False, "no peer ran"
@@ -75,17 +94,27 @@ def verdict(row: dict) -> tuple[bool, str]:
     return loses, f"{'LOSES to' if loses else 'leads'} {best} ×{by_peer[best]:.2f}"
 
 
+def floor_share(row: dict, name: str) -> str:
+    """Return which part of the C server's rate a loop has, where there is one to compare with."""
+    shares = ratios(row, name, FLOORS[0])
+    if not shares or name == FLOORS[0] or row["unit"] in LOWER_IS_BETTER:
+        return ""
+    return f" {100 * statistics.median(shares):.0f}%"
+
+
 def cell_text(row: dict, name: str) -> str:
     """Return a table cell: the median with the ratio, or with the extremes for stock."""
     s = summary(row, name)
     if "value" not in s:
-        return "fails" if s["failures"] else ""
+        lacks = all(LACKS in reason for reason in s["failures"])
+        return ("lacks it" if lacks else "fails") if s["failures"] else ""
     flaky = f" ({len(s['failures'])} failed)" if s["failures"] else ""
     v = s["value"]
     if "ratio" not in s:
-        return f"{short(v['median'])} [{short(v['min'])}–{short(v['max'])}]{flaky}"
+        share = floor_share(row, name)
+        return f"{short(v['median'])} [{short(v['min'])}–{short(v['max'])}]{share}{flaky}"
     r = s["ratio"]
-    mark = " ▼" if r["median"] < 1 else ""
+    mark = (" ▼" if r["median"] < 1 else "") + floor_share(row, name)
     return f"{short(v['median'])} ×{r['median']:.2f} [{r['min']:.2f}–{r['max']:.2f}]{mark}{flaky}"
 
 
@@ -105,6 +134,20 @@ def results_table(data: dict, names: list[str]) -> Table:
         table.add_row(
             *map(escape, texts[: len(table.columns)]), style="bold red" if loses else None
         )
+    return table
+
+
+def details_table(data: dict, names: list[str], title: str, keys: tuple, middle) -> Table:
+    """Return a table of further figures, one of all rounds; rows without any are left out."""
+    table = Table("workload", *names, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for name, row in data["workloads"].items():
+        texts = []
+        for who in names:
+            good = [c for c in row["cells"].get(who, []) if all(key in c for key in keys)]
+            figures = [middle([c[key] for c in good]) for key in keys] if good else []
+            texts.append(" / ".join(map(short, figures)))
+        if any(texts):
+            table.add_row(name, *texts)
     return table
 
 
@@ -138,6 +181,7 @@ def machine_text(m: dict) -> str:
     how = [f"{m['rounds']} rounds of {m['seconds']:g} s"]
     how += ["SCHED_RR"] if m["realtime"] else []
     how += [f"pinned to CPU {m['pin']}"] if m["pin"] is not None else []
+    how += ["warm malloc"] if m.get("warm_malloc") else []
     return (
         f"{m['date']}; CPython {m['python']} ({'PGO' if m['pgo'] else 'no PGO'}, "
         f"{m['flags']}); {m['cpu']}, kernel {m['kernel']}; {', '.join(how)}. Loops: {loops}."
@@ -154,6 +198,17 @@ def failure_lines(data: dict) -> list[str]:
     return [f"{who} fails on {', '.join(on)}: {why}" for (who, why), on in sorted(failed.items())]
 
 
+def note_lines(data: dict) -> list[str]:
+    """Return one line for each cell in which something was lost."""
+    return [
+        f"{who} in {name}, round {number}: {cell['note']}"
+        for name, row in data["workloads"].items()
+        for who, cells in row["cells"].items()
+        for number, cell in enumerate(cells, 1)
+        if "note" in cell
+    ]
+
+
 def terminal() -> Console:
     """Return a console that does not squeeze tables when its output is no terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 250)
@@ -162,13 +217,21 @@ def terminal() -> Console:
 def show(data: dict, console: Console | None = None) -> None:
     """Print the tables of one run."""
     console = console or terminal()
-    names = list(dict.fromkeys(who for row in data["workloads"].values() for who in row["cells"]))
+    rows = data["workloads"].values()
+    names = list(dict.fromkeys(who for row in rows for who in row["cells"]))
+    names.sort(key=lambda who: who in FLOORS)
     console.print(escape(machine_text(data["machine"])), soft_wrap=True)
     console.print(LEGEND.format(stock=STOCK), soft_wrap=True)
+    if FLOORS[0] in names:
+        console.print(FLOOR_LEGEND.format(floor=FLOORS[0]), soft_wrap=True)
     console.print(results_table(data, names))
+    for detail in DETAILS:
+        table = details_table(data, names, *detail)
+        if table.row_count:
+            console.print(table)
     if len(names) > 1 and STOCK in names:
         console.print(means_table(data, [name for name in names if name != STOCK]))
-    for line in failure_lines(data):
+    for line in failure_lines(data) + note_lines(data):
         console.print(escape(line), soft_wrap=True)
     if OURS in names:
         lost = [name for name, row in data["workloads"].items() if verdict(row)[0]]
