@@ -1,9 +1,6 @@
 /* sockobj.c - see sockobj.h. */
 #include "py/sockobj.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 /* How CPython's Modules/socketmodule.h begins its PySocketSockObject. */
 typedef struct {
     PyObject_HEAD
@@ -80,30 +77,4 @@ ca_sockobj_fd(const ca_state *st, PyObject *sock)
     Py_XDECREF(number);
     PyErr_Clear();
     return fd;
-}
-
-/* An int attribute of the object; -1 when there is none. */
-static int
-int_attribute(PyObject *sock, const char *name)
-{
-    PyObject *number = PyObject_GetAttrString(sock, name);
-    int value = number == NULL ? -1 : PyLong_AsInt(number);
-    Py_XDECREF(number);
-    PyErr_Clear();
-    return value;
-}
-
-bool
-ca_sockobj_is_tcp(const ca_state *st, PyObject *sock)
-{
-    socket_head head;
-    if (st->socket_layout) {
-        head = *(const socket_head *)sock;
-    } else {
-        head.family = int_attribute(sock, "family");
-        head.type = int_attribute(sock, "type");
-        head.proto = int_attribute(sock, "proto");
-    }
-    return (head.family == AF_INET || head.family == AF_INET6) &&
-           head.type == SOCK_STREAM && head.proto == IPPROTO_TCP;
 }

@@ -19,10 +19,6 @@ int ca_sockobj_init(ca_state *st);
 /* A socket.socket or of a subclass of it that does not replace fileno(). */
 bool ca_sockobj_check(const ca_state *st, PyObject *op);
 
-/* Whether it is a TCP socket as its constructor was told; runs no Python when
- * the layout is known. */
-bool ca_sockobj_is_tcp(const ca_state *st, PyObject *sock);
-
 /* The descriptor of such an object; -1 when it is closed. */
 int ca_sockobj_fd(const ca_state *st, PyObject *sock);
 

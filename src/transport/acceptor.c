@@ -16,7 +16,6 @@
 #include "transport/stream.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -182,17 +181,6 @@ static const ca_watcher_vt acceptor_watcher_vt = {
     .offset = offsetof(CaAcceptor, watcher),
 };
 
-/* Accepted sockets inherit the option, which spares a call for each. */
-static void
-set_nodelay(const ca_state *st, PyObject *sock)
-{
-    int one = 1;
-    if (ca_sockobj_is_tcp(st, sock)) {
-        (void)setsockopt(ca_sockobj_fd(st, sock), IPPROTO_TCP, TCP_NODELAY,
-                         &one, sizeof(one));
-    }
-}
-
 static int
 acceptor_watch(CaAcceptor *self)
 {
@@ -221,7 +209,7 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;
     PyObject_GC_Track(self);
-    set_nodelay(loop->st, sock);
+    ca_stream_set_nodelay(ca_sockobj_fd(loop->st, sock));
     int result = self->context == NULL ? -1 : acceptor_watch(self);
     Py_DECREF(self);
     return result;

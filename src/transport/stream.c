@@ -159,6 +159,18 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     return self;
 }
 
+void
+ca_stream_set_nodelay(int fd)
+{
+    int protocol = 0;
+    socklen_t length = sizeof(protocol);
+    int one = 1;
+    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+        protocol == IPPROTO_TCP) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+}
+
 CaStream *
 ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
                   const ca_sockaddr *peer)
@@ -173,7 +185,6 @@ ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
 CaStream *
 ca_stream_from_socket(CaLoop *loop, PyObject *sock)
 {
-    int one = 1;
     int fd = ca_sockobj_fd(loop->st, sock);
     PyObject *context = PyContext_CopyCurrent();
     CaStream *self = context == NULL ? NULL
@@ -183,8 +194,8 @@ ca_stream_from_socket(CaLoop *loop, PyObject *sock)
         return NULL;
     }
     self->sock = Py_NewRef(sock);
-    if (ca_sockobj_is_tcp(loop->st, sock)) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (self->family != AF_UNIX) {
+        ca_stream_set_nodelay(fd);
     }
     return self;
 }

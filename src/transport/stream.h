@@ -93,6 +93,11 @@ CaStream *ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
 /* A transport for a socket object. */
 CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock);
 
+/* Send small writes at once, if it is TCP.  Stock asks the socket object, whose
+ * protocol number is often 0; the kernel knows better.  Sockets accepted from
+ * a listener inherit it. */
+void ca_stream_set_nodelay(int fd);
+
 /* Give it what is missing and queue connection_made(), then the begin of
  * reading, then the waiter's result (NULL: none).  0 or -1.  May run
  * Python. */
