@@ -155,6 +155,21 @@ wake_waiter(ca_state *st, PyObject *reader)
     return result;
 }
 
+/* The transport was asked to pause; one that cannot is not asked again.  0, or
+ * -1 with the exception that is set. */
+static int
+note_paused(ca_state *st, PyObject *reader, bool done)
+{
+    if (done) {
+        return PyObject_SetAttr(reader, st->names[CA_STR__paused], Py_True);
+    }
+    if (!PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return PyObject_SetAttr(reader, st->names[CA_STR__transport], Py_None);
+}
+
 /* Pause the transport when more than twice the limit waits; 0 or -1. */
 static int
 limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
@@ -168,8 +183,6 @@ limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
     if ((double)size <= 2 * most) {
         return 0;
     }
-    /* Rare: feeding nothing at all would return too early, so the check that
-     * ends feed_data() is made here, in the same order. */
     PyObject *transport = PyObject_GetAttr(reader,
                                            st->names[CA_STR__transport]);
     PyObject *paused = PyObject_GetAttr(reader, st->names[CA_STR__paused]);
@@ -180,10 +193,7 @@ limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
     if (skip == 0) {
         PyObject *done = PyObject_CallMethodNoArgs(
             transport, st->names[CA_STR_pause_reading]);
-        result = done != NULL
-                     ? PyObject_SetAttr(reader, st->names[CA_STR__paused],
-                                        Py_True)
-                     : -1;
+        result = note_paused(st, reader, done != NULL);
         Py_XDECREF(done);
     }
     Py_XDECREF(transport);
