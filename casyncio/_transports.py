@@ -25,7 +25,7 @@ _trsock: Any = trsock
 
 
 if TYPE_CHECKING:
-    _Base = Any
+    from casyncio._native import StreamTransport as _Base
 else:
     _Base = getattr(_native, "StreamTransport", object)
 
@@ -132,8 +132,9 @@ class _SelectorSocketTransport(_Base):
         self._empty_waiter = None
 
     def _fail_empty_waiter(self) -> None:
-        if not self._empty_waiter.done():
-            self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        waiter = self._empty_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(ConnectionError("Connection is closed by peer"))
 
     # ---- mistakes and reports ----
 

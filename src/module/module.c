@@ -113,6 +113,11 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_transport),
     NAME(_paused),
     NAME(pause_reading),
+    NAME(set_protocol),
+    NAME(protocol),
+    NAME(write),
+    NAME(writelines),
+    NAME(list_of_data),
 };
 #undef NAME
 
@@ -169,6 +174,8 @@ static const struct {
      "InvalidStateError", false},
     {offsetof(ca_state, iscoroutine), "asyncio.coroutines", "iscoroutine",
      false},
+    {offsetof(ca_state, StockSocketTransport), "asyncio.selector_events",
+     "_SelectorSocketTransport", false},
     {offsetof(ca_state, StockTransport), "asyncio.transports", "Transport",
      false},
     {offsetof(ca_state, BufferedProtocol), "asyncio.protocols",

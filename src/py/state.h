@@ -50,6 +50,7 @@ typedef struct ca_state {
     PyTypeObject *StreamType;          /* NULL: stock's transports are used */
     PyTypeObject *AcceptorType;
     PyObject *SocketTransport;         /* strong; class of _transports.py */
+    PyObject *StockSocketTransport;    /* strong; selector_events' class */
     PyObject *StockTransport;          /* strong; asyncio.Transport */
     PyObject *BufferedProtocol;        /* strong; asyncio's class */
     PyObject *StreamReader;            /* strong; asyncio's classes, */
@@ -185,6 +186,11 @@ enum {
     CA_STR__transport,
     CA_STR__paused,
     CA_STR_pause_reading,
+    CA_STR_set_protocol,
+    CA_STR_protocol,
+    CA_STR_write,
+    CA_STR_writelines,
+    CA_STR_list_of_data,
     CA_STR_COUNT,
 };
 

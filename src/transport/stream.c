@@ -10,6 +10,7 @@
 #include "loop/claims.h"
 #include "loop/handle.h"
 #include "loop/ready.h"
+#include "py/args.h"
 #include "py/errors.h"
 #include "py/sockobj.h"
 #include "transport/reader_feed.h"
@@ -42,6 +43,25 @@ ca_stream_call(CaStream *self, int which, PyObject *arg)
         (arg == NULL ? 1 : 2) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(args[0]);
     return done;
+}
+
+PyObject *
+ca_stream_one_borrow(CaStream *self, int method, int name,
+                     PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames)
+{
+    if (nargs == 1 && kwnames == NULL) {
+        return args[0];
+    }
+    PyObject *found = ca_args_one_borrow(name_of(self, name), args, nargs,
+                                         kwnames);
+    if (found == NULL) {
+        PyObject *done = ca_stock_call(self->loop->st->StockSocketTransport,
+                                       name_of(self, method),
+                                       (PyObject *)self, args, nargs, kwnames);
+        Py_XDECREF(done);              /* it refuses, always */
+    }
+    return found;
 }
 
 int
@@ -293,17 +313,23 @@ stream_py__start(PyObject *op, PyObject *waiter)
 /* ---- methods and attributes ---- */
 
 PyDoc_STRVAR(set_protocol_doc,
-"set_protocol($self, protocol, /)\n--\n\n"
+"set_protocol($self, protocol)\n--\n\n"
 "Let another protocol receive what comes from now on.\n\n"
 "Threads: the loop's own thread only.\n"
 "Source: asyncio, \"Base Transport\".");
 
 static PyObject *
-stream_py_set_protocol(PyObject *op, PyObject *protocol)
+stream_py_set_protocol(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
 {
-    return ca_stream_set_protocol((CaStream *)op, protocol) < 0
-               ? NULL
-               : Py_NewRef(Py_None);
+    CaStream *self = (CaStream *)op;
+    PyObject *protocol = ca_stream_one_borrow(self, CA_STR_set_protocol,
+                                              CA_STR_protocol, args, nargs,
+                                              kwnames);
+    if (protocol == NULL || ca_stream_set_protocol(self, protocol) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(get_protocol_doc,
@@ -372,7 +398,8 @@ stream_py__claim(PyObject *op, PyObject *Py_UNUSED(none))
 
 static PyMethodDef stream_methods[] = {
     {"_start", stream_py__start, METH_O, _start_doc},
-    {"set_protocol", stream_py_set_protocol, METH_O, set_protocol_doc},
+    {"set_protocol", (PyCFunction)(void (*)(void))stream_py_set_protocol,
+     METH_FASTCALL | METH_KEYWORDS, set_protocol_doc},
     {"get_protocol", stream_py_get_protocol, METH_NOARGS, get_protocol_doc},
     {"_names", stream_py__names, METH_NOARGS, _names_doc},
     {"_release", stream_py__release, METH_NOARGS, _release_doc},

@@ -125,6 +125,12 @@ ca_stream_buffered(const CaStream *self)
     return ca_stream_is_held(self) ? 0 : self->out.nbytes;
 }
 
+/* The one argument of a method call, by position or `name`; borrowed.  NULL
+ * with stock's TypeError when the call does not bind. */
+PyObject *ca_stream_one_borrow(CaStream *self, int method, int name,
+                               PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames);
+
 /* Call a method of the protocol; arg NULL: without argument. New reference or
  * NULL.  May run Python. */
 PyObject *ca_stream_call(CaStream *self, int which, PyObject *arg);

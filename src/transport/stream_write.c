@@ -418,7 +418,7 @@ refuse_type(PyObject *data)
 }
 
 PyDoc_STRVAR(write_doc,
-"write($self, data, /)\n--\n\n"
+"write($self, data)\n--\n\n"
 "Send bytes; what the kernel does not take now is buffered.\n\n"
 "It leaves at once, or, when this connection writes in groups, at the end of\n"
 "the callback that runs.  `data` may be changed afterwards.\n\n"
@@ -429,9 +429,15 @@ PyDoc_STRVAR(write_doc,
 "Source: asyncio, \"Write-only Transports\".");
 
 static PyObject *
-stream_py_write(PyObject *op, PyObject *data)
+stream_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
 {
     CaStream *self = (CaStream *)op;
+    PyObject *data = ca_stream_one_borrow(self, CA_STR_write, CA_STR_data,
+                                          args, nargs, kwnames);
+    if (data == NULL) {
+        return NULL;
+    }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
         return refuse_type(data);
@@ -443,7 +449,7 @@ stream_py_write(PyObject *op, PyObject *data)
 }
 
 PyDoc_STRVAR(writelines_doc,
-"writelines($self, list_of_data, /)\n--\n\n"
+"writelines($self, list_of_data)\n--\n\n"
 "Send an iterable of bytes, in one system call where possible.\n\n"
 "Everything else as in write().");
 
@@ -497,9 +503,15 @@ check_lines(PyObject *lines)
 }
 
 static PyObject *
-stream_py_writelines(PyObject *op, PyObject *list_of_data)
+stream_py_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames)
 {
     CaStream *self = (CaStream *)op;
+    PyObject *list_of_data = ca_stream_one_borrow(
+        self, CA_STR_writelines, CA_STR_list_of_data, args, nargs, kwnames);
+    if (list_of_data == NULL) {
+        return NULL;
+    }
     if (!CA_WRITELINES_JOINS && check_writable(self, "writelines") < 0) {
         return NULL;
     }
@@ -627,8 +639,10 @@ stream_py__flush(PyObject *op, PyObject *Py_UNUSED(none))
 }
 
 PyMethodDef ca_stream_write_methods[] = {
-    {"write", stream_py_write, METH_O, write_doc},
-    {"writelines", stream_py_writelines, METH_O, writelines_doc},
+    {"write", (PyCFunction)(void (*)(void))stream_py_write,
+     METH_FASTCALL | METH_KEYWORDS, write_doc},
+    {"writelines", (PyCFunction)(void (*)(void))stream_py_writelines,
+     METH_FASTCALL | METH_KEYWORDS, writelines_doc},
     {"write_eof", stream_py_write_eof, METH_NOARGS, write_eof_doc},
     {"can_write_eof", stream_py_can_write_eof, METH_NOARGS, can_write_eof_doc},
     {"get_write_buffer_size", stream_py_get_write_buffer_size, METH_NOARGS,
