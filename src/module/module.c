@@ -209,11 +209,16 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
     st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
-    st->TasksPublisherType = make_type(module, &ca_tasks_publisher_spec, NULL);
-    return st->FutureType == NULL || st->TaskType == NULL ||
-                   st->FutureIterType == NULL || st->TasksPublisherType == NULL
-               ? -1
-               : 0;
+    if (st->FutureType == NULL || st->TaskType == NULL ||
+        st->FutureIterType == NULL) {
+        return -1;
+    }
+    if (ca_registry_publisher_spec != NULL) {
+        st->TasksPublisherType = make_type(module, ca_registry_publisher_spec,
+                                           NULL);
+        return st->TasksPublisherType == NULL ? -1 : 0;
+    }
+    return 0;
 }
 
 /* ---- the module ---- */
@@ -330,6 +335,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TasksPublisherType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
+    Py_VISIT(st->enter_task);
+    Py_VISIT(st->leave_task);
     Py_VISIT(st->empty_function);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
@@ -350,6 +357,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TasksPublisherType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
+    Py_CLEAR(st->enter_task);
+    Py_CLEAR(st->leave_task);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {

@@ -12,6 +12,15 @@
 /* What a type with this layout says of its dict and weak references. */
 #define CA_MIRROR_FLAGS 0
 
+/* asyncio keeps its tasks in Python objects: see task/registry.c. */
+#define CA_TASKS_LINKED 0
+
+/* What stock calls a step in its complaints. */
+#define CA_STEP_NAME "_step()"
+
+/* The iterator of `await` is spent by the result, and says no None. */
+#define CA_AWAIT_REPEATS 0
+
 #define CA_FUTURE_FIELDS \
     PyObject_HEAD \
     PyObject *loop; \
