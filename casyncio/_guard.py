@@ -131,6 +131,6 @@ def enable_native_tasks() -> str | None:
     if reason is None:
         try:
             _native.use_native_tasks()
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, RuntimeError) as error:
             reason = f"this Python keeps its tasks in another way than the known one ({error})"
     return reason

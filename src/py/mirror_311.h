@@ -18,7 +18,8 @@
 /* What stock calls a step in its complaints. */
 #define CA_STEP_NAME "_step()"
 
-/* The iterator of `await` is spent by the result, and says no None. */
+/* The iterator of `await` is spent by the result, leaves None out of the
+ * StopIteration, and gives that the context of what is being handled. */
 #define CA_AWAIT_REPEATS 0
 
 #define CA_FUTURE_FIELDS \

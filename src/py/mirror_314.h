@@ -21,8 +21,8 @@
 /* What stock calls a step in its complaints. */
 #define CA_STEP_NAME "__step()"
 
-/* The iterator of `await` gives its result as often as it is asked, and None
- * in a StopIteration like any other. */
+/* The iterator of `await` gives its result as often as it is asked, None like
+ * any other, and gives the StopIteration no context. */
 #define CA_AWAIT_REPEATS 1
 
 #define CA_FUTURE_FIELDS \

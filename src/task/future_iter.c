@@ -108,6 +108,19 @@ iter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
+/* Set a StopIteration; with the exception that is being handled as its
+ * context, or without, as stock does it. */
+static void
+set_stop(PyObject *steal_exc)
+{
+    if (CA_AWAIT_REPEATS) {
+        PyErr_SetRaisedException(steal_exc);
+        return;
+    }
+    PyErr_SetObject(PyExc_StopIteration, steal_exc);
+    Py_DECREF(steal_exc);
+}
+
 /* Raise StopIteration(value), taking the reference; nothing for None, which
  * the caller then means, where that is how stock does it.  As the
  * interpreter does it: a tuple or an exception must not be taken for the
@@ -118,8 +131,7 @@ raise_stop(PyObject *steal_value)
     if (CA_AWAIT_REPEATS || steal_value != Py_None) {
         PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
         if (exc != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, exc);
-            Py_DECREF(exc);
+            set_stop(exc);
         }
     }
     Py_DECREF(steal_value);

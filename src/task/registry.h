@@ -78,6 +78,21 @@ ca_registry_leave(CaLoop *loop, PyObject *task, PyObject *Py_UNUSED(outer),
     return result;
 }
 
+/* Whether loops shall make Tasks of ours.  Not while another class stands in
+ * the place of asyncio.Task: all_tasks() and current_task() in Python, which
+ * go with asyncio's Task in Python, would not find them. */
+static inline bool
+ca_registry_wants_ours(const ca_state *st)
+{
+    if (!st->native_tasks) {
+        return false;
+    }
+    PyObject *type = PyDict_GetItemWithError(st->tasks_dict,
+                                             st->names[CA_STR_Task]);
+    return type == (PyObject *)st->StockTask ||
+           type == (PyObject *)st->TaskType;
+}
+
 /* A Task that is in no list yet: fresh memory, or from the free list. */
 static inline void
 ca_registry_prepare(CaTask *task)
@@ -116,14 +131,6 @@ ca_registry_finished(CaFuture *fut)
     }
 }
 
-/* `task` has no references any more, and its finalizer may run next: nobody
- * shall find it in the list then. */
-static inline void
-ca_registry_dying(CaTask *task)
-{
-    ca_registry_remove(task);
-}
-
 #else
 
 /* Put the current task into asyncio's dict; keeps a pending exception. */
@@ -159,6 +166,12 @@ ca_registry_leave(CaLoop *loop, PyObject *Py_UNUSED(task), PyObject *outer,
     return result;
 }
 
+static inline bool
+ca_registry_wants_ours(const ca_state *st)
+{
+    return st->native_tasks;
+}
+
 static inline void
 ca_registry_prepare(CaTask *task)
 {
@@ -180,11 +193,6 @@ ca_registry_remove(CaTask *task)
 /* all_tasks() asks each task whether it is done. */
 static inline void
 ca_registry_finished(CaFuture *Py_UNUSED(fut))
-{
-}
-
-static inline void
-ca_registry_dying(CaTask *Py_UNUSED(task))
 {
 }
 

@@ -309,7 +309,6 @@ task_tp_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     ca_state *st = state_of(op);
     bool exact = type == st->TaskType;
-    ca_registry_dying(task);
     if ((!exact || has_report(task)) &&
         PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;                        /* resurrected */
