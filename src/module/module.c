@@ -154,15 +154,15 @@ static PyObject *
 make_empty_function(void)
 {
     PyObject *found = NULL;
-    PyObject *names = PyDict_New();
-    PyObject *none = names == NULL ? NULL
+    PyObject *scope = PyDict_New();
+    PyObject *none = scope == NULL ? NULL
                                    : PyRun_String("def empty(): pass",
-                                                  Py_file_input, names, names);
+                                                  Py_file_input, scope, scope);
     if (none != NULL) {
-        found = Py_XNewRef(PyDict_GetItemString(names, "empty"));
+        found = Py_XNewRef(PyDict_GetItemString(scope, "empty"));
     }
     Py_XDECREF(none);
-    Py_XDECREF(names);
+    Py_XDECREF(scope);
     return found;
 }
 

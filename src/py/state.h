@@ -73,7 +73,7 @@ typedef struct ca_state {
     int thread_task;                   /* the current task */
     int thread_tasks;                  /* the list of its tasks */
 
-    ca_dnode all_tasks;               /* every native Task; see registry.h */
+    ca_dnode all_tasks;                /* every native Task; see registry.h */
     uint64_t task_count;               /* for the names of tasks */
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */

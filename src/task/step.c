@@ -343,8 +343,9 @@ step(ca_state *st, CaTask *task, PyObject *exc)
     PySendResult status;
 
     if (task->m.state != CA_PENDING) {
-        PyErr_Format(st->InvalidStateError, CA_STEP_NAME ": already done: %R %R",
-                     task, exc == NULL ? Py_None : exc);
+        PyErr_Format(st->InvalidStateError,
+                     CA_STEP_NAME ": already done: %R %R", task,
+                     exc == NULL ? Py_None : exc);
         return -1;
     }
     if (exc == NULL && !task->m.must_cancel) {

@@ -85,8 +85,8 @@ find_current(ca_state *st, PyObject *asyncio, PyObject *probe)
     PyObject *none = PyObject_CallMethod(asyncio, "_swap_current_task", "OO",
                                          probe, probe);
     if (none == Py_None && st->thread_loop > 0) {
-        st->thread_task = find_word(
-            st->thread_loop + (int)sizeof(PyObject *), probe);
+        st->thread_task = find_word(st->thread_loop + (int)sizeof(PyObject *),
+                                    probe);
     }
     PyObject *seen = PyObject_CallMethod(asyncio, "_swap_current_task", "OO",
                                          probe, outer);
@@ -197,7 +197,7 @@ ca_registry_init(ca_state *st)
 int
 ca_awaited_add_to_set(CaFuture *fut, PyObject *task)
 {
-    PyObject *old = Py_NewRef(fut->awaited_by);  /* hashes run Python */
+    PyObject *old = Py_NewRef(fut->awaited_by); /* hashes run Python */
     int result = -1;
     if (fut->awaited_by_is_set) {
         result = PySet_Add(old, task);
