@@ -337,6 +337,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->enter_task);
     Py_VISIT(st->leave_task);
+    Py_VISIT(st->tasks_dict);
     Py_VISIT(st->empty_function);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
@@ -359,6 +360,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->enter_task);
     Py_CLEAR(st->leave_task);
+    Py_CLEAR(st->tasks_dict);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {

@@ -39,7 +39,7 @@ typedef struct ca_state {
     PyObject *tasks_publisher;         /* strong; see task/registry.c */
     PyObject *enter_task;              /* strong; see task/thread.c */
     PyObject *leave_task;              /* strong; likewise */
-    PyObject *tasks_dict;              /* borrowed: tasks_module's */
+    PyObject *tasks_dict;              /* strong; that of asyncio.tasks */
 
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */

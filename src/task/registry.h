@@ -84,8 +84,8 @@ ca_registry_leave(CaLoop *loop, PyObject *task, PyObject *Py_UNUSED(outer),
 static inline bool
 ca_registry_wants_ours(const ca_state *st)
 {
-    if (!st->native_tasks) {
-        return false;
+    if (!st->native_tasks || st->tasks_dict == NULL) {
+        return st->native_tasks;
     }
     PyObject *type = PyDict_GetItemWithError(st->tasks_dict,
                                              st->names[CA_STR_Task]);

@@ -186,7 +186,8 @@ ca_registry_init(ca_state *st)
         Py_XSETREF(st->leave_task,
                    PyObject_GetAttrString(asyncio, "_leave_task"));
         result = st->enter_task == NULL || st->leave_task == NULL ? -1 : 0;
-        st->tasks_dict = PyModule_GetDict(st->tasks_module);
+        Py_XSETREF(st->tasks_dict,
+                   Py_NewRef(PyModule_GetDict(st->tasks_module)));
     }
     Py_XDECREF(asyncio);
     return result;
