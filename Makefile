@@ -5,6 +5,8 @@ PYTHONS ?= python3.11 python3.12 python3.13
 # ... and the one that .venv is made with: a name on PATH or in pyenv, or a path.
 # "python3" is any that is new enough, and leaves a .venv that is there alone.
 PYTHON ?= python3
+# The one of `make next`: newer than those of `make test`.
+NEXT ?= python3.14
 
 VENV := .venv
 TOOLS := build/tools
@@ -18,7 +20,7 @@ PIP = -m pip --disable-pip-version-check
 STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
-.PHONY: help try test setup build unit venv pytest sanitized ctest asan tsan \
+.PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
         lint format shape layers stubtest bench netbench stress dist clean
 
 help:  ## this list
@@ -48,6 +50,16 @@ build:  ## install the sources into .venv again; only what changed is compiled
 
 unit:  ## the unit tests in .venv; a part of them: make unit K=timers
 	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+next: VENV = build/venv/next
+next:  ## the unit tests on the Python to come: make next NEXT=python3.15 K=timers
+	@tools/find-python.sh "$(NEXT)" > /dev/null || \
+		{ echo "make next: nothing is tested; NEXT=... names another interpreter" >&2; exit 1; }
+	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
 	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
 
 # ------------------------------------------- C below the Python line, alone

@@ -82,7 +82,8 @@ def _fresh_main() -> types.ModuleType:
     """Put an empty ``__main__`` in the place of our own."""
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = __builtins__
-    module.__dict__["__annotations__"] = {}
+    if "__annotations__" in vars(sys.modules["__main__"]):  # not from Python 3.14 on
+        module.__dict__["__annotations__"] = {}
     sys.modules["__main__"] = module
     return module
 

@@ -55,6 +55,27 @@ def _future_fits(loop: _Loop) -> bool:
         and seen[2]["exception"] == id(error)
         and seen[3]["cancel_msg"] == id(message)
         and not any(s["source_tb"] or s["cancelled_exc"] or s["exception_tb"] for s in seen)
+        and ("awaited_by" not in seen[0] or _awaiters_fit(done, failed, cancelled))
+    )
+
+
+def _awaiters_fit(future: Any, first: Any, second: Any) -> bool:
+    seen = []
+    for change, waiter in (
+        (_asyncio.future_add_to_awaited_by, first),
+        (_asyncio.future_discard_from_awaited_by, first),
+        (_asyncio.future_add_to_awaited_by, first),
+        (_asyncio.future_add_to_awaited_by, second),
+    ):
+        change(future, waiter)
+        seen.append(_native.mirror_fields(future))
+    _asyncio.future_discard_from_awaited_by(future, first)
+    _asyncio.future_discard_from_awaited_by(future, second)
+    return (
+        [s["awaited_by"] for s in seen[:3]] == [id(first), 0, id(first)]
+        and seen[3]["awaited_by"] not in (0, id(first), id(second))
+        and [s["awaited_by_is_set"] for s in seen] == [0, 0, 0, 1]
+        and not any(s["is_task"] for s in seen)
     )
 
 
@@ -76,6 +97,7 @@ def _task_of_fits(coroutine: Any, loop: _Loop) -> bool:
     task._log_destroy_pending = False
     silent = _native.mirror_fields(task)
     _asyncio._unregister_task(task)
+    gone = _native.mirror_fields(task)
     return (
         before["coro"] == id(coroutine)
         and before["name"] == id(name)
@@ -84,6 +106,8 @@ def _task_of_fits(coroutine: Any, loop: _Loop) -> bool:
         and (before["must_cancel"], after["must_cancel"]) == (0, 1)
         and (before["num_cancels_requested"], after["num_cancels_requested"]) == (0, 1)
         and (after["log_destroy_pending"], silent["log_destroy_pending"]) == (1, 0)
+        and ("linked" not in before or (before["linked"], gone["linked"]) == (1, 0))
+        and ("is_task" not in before or before["is_task"] == 1)
     )
 
 
@@ -107,6 +131,6 @@ def enable_native_tasks() -> str | None:
     if reason is None:
         try:
             _native.use_native_tasks()
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, RuntimeError) as error:
             reason = f"this Python keeps its tasks in another way than the known one ({error})"
     return reason

@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import sys
 from asyncio.events import _TaskFactory
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
@@ -42,7 +43,9 @@ class Task(asyncio.Task[_T]):
         self, fn: Callable[[Any], object], /, *, context: Context | None = None
     ) -> None: ...
     def get_context(self) -> Context: ...
-    def get_name(self) -> str: ...
+    if sys.version_info < (3, 14):
+        def get_name(self) -> str: ...
+
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int: ...
     def set_result(self, result: _T, /) -> NoReturn: ...  # type: ignore[override]
 
@@ -54,9 +57,10 @@ class FutureIter:
     def send(self, value: Any, /) -> Any: ...
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
 
-@final
-class TasksPublisher:
-    def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
+if sys.version_info < (3, 14):
+    @final
+    class TasksPublisher:
+        def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
 
 @disjoint_base
 class StreamTransport(asyncio.Transport):

@@ -122,6 +122,20 @@ PyDoc_STRVAR(call_soon_threadsafe_doc,
 "Threads: any thread.  Not from a signal handler in C.\n"
 "Source: asyncio, \"Scheduling callbacks\".");
 
+/* Take the constructor, which is Python code, out of the traceback that a
+ * handle has in debug mode; 0 or -1. */
+static int
+hide_constructor(PyObject *handle)
+{
+    PyObject *frames = PyObject_GetAttrString(handle, "_source_traceback");
+    int result = frames == NULL ? -1 : 0;
+    if (frames != NULL && frames != Py_None) {
+        result = PySequence_DelItem(frames, -1);
+    }
+    Py_XDECREF(frames);
+    return result;
+}
+
 /* 3.14 made cancel() and the run exclude each other across threads; its own
  * handle class does that. */
 static PyObject *
@@ -139,7 +153,8 @@ queue_thread_safe_handle(CaLoop *self, const ca_call_args *a)
         self->st->StockThreadSafeHandle, a->callback, rest, (PyObject *)self,
         a->context == NULL ? Py_None : a->context, NULL);
     Py_DECREF(rest);
-    if (handle != NULL && ca_ready_push_any(self, handle) < 0) {
+    if (handle != NULL && ((self->debug && hide_constructor(handle) < 0) ||
+                           ca_ready_push_any(self, handle) < 0)) {
         Py_CLEAR(handle);
     }
     return handle;

@@ -8,7 +8,7 @@
 #include "api/api.h"
 
 #include "py/args.h"
-#include "task/task.h"
+#include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
@@ -65,7 +65,7 @@ make_task(CaLoop *self, PyObject *coro, PyObject *name, PyObject *context)
         kwnames = st->kw_loop_context;
         values[2] = context;
     }
-    PyObject *type = st->native_tasks
+    PyObject *type = ca_registry_wants_ours(st)
                          ? Py_NewRef(st->TaskType)
                          : PyObject_GetAttr(st->tasks_module,
                                             st->names[CA_STR_Task]);
@@ -113,7 +113,7 @@ loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     bool context_is_plain = given[1] == NULL || given[1] == Py_None ||
                             PyContext_CheckExact(given[1]);
-    if (self->st->native_tasks && context_is_plain &&
+    if (ca_registry_wants_ours(self->st) && context_is_plain &&
         ca_future_native_loop(self->st, op) != NULL) {
         return ca_task_new(self, args[0], given[0], given[1]);
     }

@@ -274,11 +274,16 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
     st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
-    st->TasksPublisherType = make_type(module, &ca_tasks_publisher_spec, NULL);
-    return st->FutureType == NULL || st->TaskType == NULL ||
-                   st->FutureIterType == NULL || st->TasksPublisherType == NULL
-               ? -1
-               : 0;
+    if (st->FutureType == NULL || st->TaskType == NULL ||
+        st->FutureIterType == NULL) {
+        return -1;
+    }
+    if (ca_registry_publisher_spec != NULL) {
+        st->TasksPublisherType = make_type(module, ca_registry_publisher_spec,
+                                           NULL);
+        return st->TasksPublisherType == NULL ? -1 : 0;
+    }
+    return 0;
 }
 
 /* Transports, where the base looks as we think. */
@@ -440,6 +445,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TasksPublisherType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
+    Py_VISIT(st->enter_task);
+    Py_VISIT(st->leave_task);
+    Py_VISIT(st->tasks_dict);
     Py_VISIT(st->empty_function);
     Py_VISIT(st->feed_method);
     Py_VISIT(st->received_method);
@@ -466,6 +474,9 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TasksPublisherType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
+    Py_CLEAR(st->enter_task);
+    Py_CLEAR(st->leave_task);
+    Py_CLEAR(st->tasks_dict);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->feed_method);
     Py_CLEAR(st->received_method);

@@ -12,7 +12,9 @@
 
 /* The newest mirror also serves Pythons newer than it: it compiles there, and
  * the check of the sizes at import finds out whether it still fits. */
-#if PY_VERSION_HEX >= 0x030D0000
+#if PY_VERSION_HEX >= 0x030E0000
+#include "py/mirror_314.h"
+#elif PY_VERSION_HEX >= 0x030D0000
 #include "py/mirror_313.h"
 #else
 #include "py/mirror_311.h"

@@ -12,6 +12,16 @@
 /* What a type with this layout says of its dict and weak references. */
 #define CA_MIRROR_FLAGS 0
 
+/* asyncio keeps its tasks in Python objects: see task/registry.c. */
+#define CA_TASKS_LINKED 0
+
+/* What stock calls a step in its complaints. */
+#define CA_STEP_NAME "_step()"
+
+/* The iterator of `await` is spent by the result, leaves None out of the
+ * StopIteration, and gives that the context of what is being handled. */
+#define CA_AWAIT_REPEATS 0
+
 #define CA_FUTURE_FIELDS \
     PyObject_HEAD \
     PyObject *loop; \

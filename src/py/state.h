@@ -37,6 +37,9 @@ typedef struct ca_state {
     PyObject *iscoroutine;             /* strong; coroutines.iscoroutine */
     PyObject *current_tasks;           /* strong; asyncio.tasks' dict */
     PyObject *tasks_publisher;         /* strong; see task/registry.c */
+    PyObject *enter_task;              /* strong; see task/thread.c */
+    PyObject *leave_task;              /* strong; likewise */
+    PyObject *tasks_dict;              /* strong; that of asyncio.tasks */
 
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */
@@ -81,7 +84,12 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
 
-    ca_dnode all_tasks;                /* every native Task that lives */
+    /* Byte offsets in the thread's state, see task/thread.c. */
+    int thread_loop;                   /* the running loop */
+    int thread_task;                   /* the current task */
+    int thread_tasks;                  /* the list of its tasks */
+
+    ca_dnode all_tasks;                /* every native Task; see registry.h */
     uint64_t task_count;               /* for the names of tasks */
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */

@@ -10,6 +10,8 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "task/awaited.h"
+#include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
@@ -119,6 +121,7 @@ schedule_callbacks(ca_state *st, CaFuture *fut)
     PyObject *context = fut->context0;
     PyObject *others = fut->callbacks;
     int result = 0;
+    ca_registry_finished(fut);
     fut->callback0 = NULL;
     fut->context0 = NULL;
     fut->callbacks = NULL;
@@ -461,6 +464,7 @@ future_tp_dealloc(PyObject *op)
     /* A finalized object stays marked as such: its memory is not for another,
      * whose report would be lost. */
     if (exact && !PyObject_GC_IsFinalized(op)) {
+        ca_awaited_reset((CaFuture *)op);
         ca_freelist_give(&st->futures, op, CA_FREELIST_FUTURES);
         return;
     }

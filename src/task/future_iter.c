@@ -62,13 +62,17 @@ iter_tp_clear(PyObject *op)
     return 0;
 }
 
-/* The result of a future that is done, and the iterator is spent. */
+/* The result of a future that is done; it spends the iterator, or not. */
 static PyObject *
 finish(CaFutureIter *self)
 {
     CaFuture *fut = self->future;
     PyObject *result;
-    self->future = NULL;
+    if (CA_AWAIT_REPEATS) {
+        Py_INCREF(fut);
+    } else {
+        self->future = NULL;
+    }
     if (fut->state == CA_FINISHED && fut->exception == NULL) {
         fut->log_tb = 0;
         result = Py_NewRef(fut->result);
@@ -104,17 +108,30 @@ iter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
-/* Raise StopIteration(value), taking the reference; nothing for None.  As the
+/* Set a StopIteration; with the exception that is being handled as its
+ * context, or without, as stock does it. */
+static void
+set_stop(PyObject *steal_exc)
+{
+    if (CA_AWAIT_REPEATS) {
+        PyErr_SetRaisedException(steal_exc);
+        return;
+    }
+    PyErr_SetObject(PyExc_StopIteration, steal_exc);
+    Py_DECREF(steal_exc);
+}
+
+/* Raise StopIteration(value), taking the reference; nothing for None, which
+ * the caller then means, where that is how stock does it.  As the
  * interpreter does it: a tuple or an exception must not be taken for the
  * constructor's arguments. */
 static void
 raise_stop(PyObject *steal_value)
 {
-    if (steal_value != Py_None) {
+    if (CA_AWAIT_REPEATS || steal_value != Py_None) {
         PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
         if (exc != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, exc);
-            Py_DECREF(exc);
+            set_stop(exc);
         }
     }
     Py_DECREF(steal_value);

@@ -20,6 +20,40 @@ put(PyObject *dict, const char *name, PyObject *steal_value)
     return result;
 }
 
+/* What 3.14 has added. */
+static int
+put_links(PyObject *dict, const CaFuture *fut)
+{
+#if CA_TASKS_LINKED
+    return put(dict, "awaited_by", PyLong_FromVoidPtr(fut->awaited_by)) < 0 ||
+                   put(dict, "awaited_by_is_set",
+                       PyLong_FromLong(fut->awaited_by_is_set)) < 0 ||
+                   put(dict, "is_task", PyLong_FromLong(fut->is_task)) < 0
+               ? -1
+               : 0;
+#else
+    (void)dict;
+    (void)fut;
+    return 0;
+#endif
+}
+
+static int
+put_node(PyObject *dict, const ca_task_mirror *task)
+{
+#if CA_TASKS_LINKED
+    bool linked = task->node.next != NULL && task->node.prev != NULL &&
+                  task->node.next->prev == &task->node &&
+                  task->node.prev->next == &task->node;
+    bool alone = task->node.next == NULL && task->node.prev == NULL;
+    return put(dict, "linked", PyLong_FromLong(linked ? 1 : alone ? 0 : -1));
+#else
+    (void)dict;
+    (void)task;
+    return 0;
+#endif
+}
+
 static int
 put_future(PyObject *dict, const CaFuture *fut)
 {
@@ -46,7 +80,8 @@ put_future(PyObject *dict, const CaFuture *fut)
     }
     return put(dict, "state", PyLong_FromLong(fut->state)) < 0 ||
                    put(dict, "log_tb", PyLong_FromLong(fut->log_tb)) < 0 ||
-                   put(dict, "blocking", PyLong_FromLong(fut->blocking)) < 0
+                   put(dict, "blocking", PyLong_FromLong(fut->blocking)) < 0 ||
+                   put_links(dict, fut) < 0
                ? -1
                : 0;
 }
@@ -64,7 +99,8 @@ put_task(PyObject *dict, const ca_task_mirror *task)
                    put(dict, "log_destroy_pending",
                        PyLong_FromLong(task->log_destroy_pending)) < 0 ||
                    put(dict, "num_cancels_requested",
-                       PyLong_FromLong(task->num_cancels_requested)) < 0
+                       PyLong_FromLong(task->num_cancels_requested)) < 0 ||
+                   put_node(dict, task) < 0
                ? -1
                : 0;
 }

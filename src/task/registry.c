@@ -1,5 +1,7 @@
-/* registry.c - see registry.h. */
+/* registry.c - tasks in asyncio's own objects, up to 3.13; see registry.h. */
 #include "task/registry.h"
+
+#if !CA_TASKS_LINKED
 
 #include "py/errors.h"
 
@@ -127,13 +129,15 @@ static PyType_Slot publisher_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec ca_tasks_publisher_spec = {
+static PyType_Spec publisher_spec = {
     .name = "casyncio._native.TasksPublisher",
     .basicsize = sizeof(CaTasksPublisher),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
              Py_TPFLAGS_IMMUTABLETYPE,
     .slots = publisher_slots,
 };
+
+PyType_Spec *const ca_registry_publisher_spec = &publisher_spec;
 
 static int
 make_publisher(ca_state *st)
@@ -178,3 +182,5 @@ done:
     Py_XDECREF(data);
     return result;
 }
+
+#endif

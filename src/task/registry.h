@@ -1,5 +1,7 @@
 /* registry.h - current_task() and all_tasks(), without paying per step.
  *
+ * Up to 3.13 asyncio keeps both in Python objects (registry.c):
+ *
  * Current task.  Every reader looks the loop up in asyncio's dict of current
  * tasks, and so hashes the loop first: that is when the running task is put
  * there (Loop's tp_hash).  A step only stores a pointer, and takes the entry
@@ -10,6 +12,10 @@
  * called, as every weak reference in there is, and then adds real references
  * to the tasks that it has not added yet.  The walk notices that the set has
  * changed and starts anew, which asyncio's all_tasks() does by design.
+ *
+ * From 3.14 on the interpreter keeps both in the thread's state (thread.c): a
+ * pointer to the current task, and a list of unfinished tasks through a node
+ * in each of them.  We store there what stock stores there, and when.
  */
 #ifndef CA_TASK_REGISTRY_H
 #define CA_TASK_REGISTRY_H
@@ -17,42 +23,179 @@
 #include "loop/overrides.h"
 #include "task/task.h"
 
-/* Find asyncio's dict and set, and put the publisher there; once per
- * interpreter.  0, or -1 with an exception: then there are no native tasks. */
+/* Find where asyncio keeps its tasks; once per interpreter.  0, or -1 with an
+ * exception: then there are no native tasks. */
 int ca_registry_init(ca_state *st);
 
 /* tp_hash of Loop. */
 Py_hash_t ca_registry_loop_hash(PyObject *op);
 
+/* The type that stands in asyncio's set for native tasks; NULL: none does. */
+extern PyType_Spec *const ca_registry_publisher_spec;
+
+#if CA_TASKS_LINKED
+
+/* The word of this thread's state at byte offset `where`. */
+static inline PyObject **
+ca_registry_word(int where)
+{
+    return (PyObject **)((char *)PyThreadState_Get() + where);
+}
+
+/* What stock does when it cannot enter, or leave: raises.  0 or -1. */
+int ca_registry_enter_stock(CaLoop *loop, PyObject *task);
+int ca_registry_leave_stock(CaLoop *loop, PyObject *task, int result);
+
+/* `task` runs in `loop` from now on; 0, or -1 with an exception.  *outer is
+ * what ran until now, for ca_registry_leave(). */
+static inline int
+ca_registry_enter(CaLoop *loop, PyObject *task, PyObject **outer)
+{
+    const ca_state *st = loop->st;
+    PyObject **current = ca_registry_word(st->thread_task);
+    *outer = NULL;
+    if (*current != NULL ||
+        *ca_registry_word(st->thread_loop) != (PyObject *)loop) {
+        return ca_registry_enter_stock(loop, task);
+    }
+    *current = Py_NewRef(task);
+    return 0;
+}
+
+/* `task` has run; returns `result`, or -1 with an exception. */
+static inline int
+ca_registry_leave(CaLoop *loop, PyObject *task, PyObject *Py_UNUSED(outer),
+                  int result)
+{
+    const ca_state *st = loop->st;
+    PyObject **current = ca_registry_word(st->thread_task);
+    if (*current != task ||
+        *ca_registry_word(st->thread_loop) != (PyObject *)loop) {
+        return ca_registry_leave_stock(loop, task, result);
+    }
+    *current = NULL;
+    Py_DECREF(task);
+    return result;
+}
+
+/* Whether loops shall make Tasks of ours.  Not while another class stands in
+ * the place of asyncio.Task: all_tasks() and current_task() in Python, which
+ * go with asyncio's Task in Python, would not find them. */
+static inline bool
+ca_registry_wants_ours(const ca_state *st)
+{
+    if (!st->native_tasks || st->tasks_dict == NULL) {
+        return st->native_tasks;
+    }
+    PyObject *type = PyDict_GetItemWithError(st->tasks_dict,
+                                             st->names[CA_STR_Task]);
+    return type == (PyObject *)st->StockTask ||
+           type == (PyObject *)st->TaskType;
+}
+
+/* A Task that is in no list yet: fresh memory, or from the free list. */
+static inline void
+ca_registry_prepare(CaTask *task)
+{
+    task->m.node.next = NULL;
+    task->m.node.prev = NULL;
+}
+
+/* Enter a task that has been started. */
+static inline void
+ca_registry_add(ca_state *st, CaTask *task)
+{
+    task->m.is_task = 1;
+    if (task->m.node.next == NULL) {
+        ca_dlist_append((ca_dnode *)ca_registry_word(st->thread_tasks),
+                        &task->m.node);
+    }
+}
+
+/* Take a task out, wherever it is. */
+static inline void
+ca_registry_remove(CaTask *task)
+{
+    if (task->m.node.next != NULL) {
+        ca_dlist_unlink(&task->m.node);
+        ca_registry_prepare(task);
+    }
+}
+
+/* `fut`, perhaps a task, is done. */
+static inline void
+ca_registry_finished(CaFuture *fut)
+{
+    if (fut->is_task) {
+        ca_registry_remove((CaTask *)fut);
+    }
+}
+
+#else
+
 /* Put the current task into asyncio's dict; keeps a pending exception. */
 void ca_registry_publish(CaLoop *loop);
-
-/* `task` runs in `loop` from now on; returns what did, for ca_registry_leave.
- * A loop with a __hash__() of its own would not tell that it is looked up. */
-static inline PyObject *
-ca_registry_enter(CaLoop *loop, PyObject *task)
-{
-    PyObject *outer = loop->current_task;
-    loop->current_task = task;
-    if ((ca_overrides_now(loop) & CA_OVERRIDE_HASH) != 0) {
-        ca_registry_publish(loop);
-    }
-    return outer;
-}
 
 /* Take the published entry out of asyncio's dict; keeps a pending
  * exception. */
 void ca_registry_unpublish(CaLoop *loop);
 
-static inline void
-ca_registry_leave(CaLoop *loop, PyObject *outer)
+/* `task` runs in `loop` from now on; 0.  *outer is what ran until now, for
+ * ca_registry_leave().  A loop with a __hash__() of its own would not tell
+ * that it is looked up. */
+static inline int
+ca_registry_enter(CaLoop *loop, PyObject *task, PyObject **outer)
+{
+    *outer = loop->current_task;
+    loop->current_task = task;
+    if ((ca_overrides_now(loop) & CA_OVERRIDE_HASH) != 0) {
+        ca_registry_publish(loop);
+    }
+    return 0;
+}
+
+/* `task` has run; returns `result`. */
+static inline int
+ca_registry_leave(CaLoop *loop, PyObject *Py_UNUSED(task), PyObject *outer,
+                  int result)
 {
     if (loop->current_published) {
         ca_registry_unpublish(loop);
     }
     loop->current_task = outer;
+    return result;
 }
 
-extern PyType_Spec ca_tasks_publisher_spec;
+static inline bool
+ca_registry_wants_ours(const ca_state *st)
+{
+    return st->native_tasks;
+}
+
+static inline void
+ca_registry_prepare(CaTask *task)
+{
+    ca_dlist_init(&task->link);
+}
+
+static inline void
+ca_registry_add(ca_state *st, CaTask *task)
+{
+    ca_dlist_append(&st->all_tasks, &task->link);
+}
+
+static inline void
+ca_registry_remove(CaTask *task)
+{
+    ca_dlist_unlink(&task->link);
+}
+
+/* all_tasks() asks each task whether it is done. */
+static inline void
+ca_registry_finished(CaFuture *Py_UNUSED(fut))
+{
+}
+
+#endif
 
 #endif

@@ -17,6 +17,7 @@
 #include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/errors.h"
+#include "task/awaited.h"
 #include "task/registry.h"
 
 #define AS_FUTURE(task) ((CaFuture *)(task))
@@ -145,11 +146,14 @@ wait_for_native(ca_state *st, CaTask *task, PyObject *steal_fut)
     } else if (!fut->blocking) {
         result = refuse_plain_yield(st, task, steal_fut);
     } else {
-        fut->blocking = 0;
-        if (ca_future_add_waiter(st, fut, task) == 0) {
+        result = ca_awaited_add(fut, task);
+        if (result == 0) {
+            fut->blocking = 0;
+            result = ca_future_add_waiter(st, fut, task);
+        }
+        if (result == 0) {
             return begin_waiting(st, task, steal_fut);
         }
-        result = -1;
     }
     Py_DECREF(steal_fut);
     return result;
@@ -186,7 +190,8 @@ wait_for_foreign(ca_state *st, CaTask *task, PyObject *fut)
     if (!blocking) {
         return refuse_plain_yield(st, task, fut) < 0 ? -1 : 2;
     }
-    if (PyObject_SetAttr(fut, st->names[CA_STR__asyncio_future_blocking],
+    if (ca_awaited_add_any(st, fut, task) < 0 ||
+        PyObject_SetAttr(fut, st->names[CA_STR__asyncio_future_blocking],
                          Py_False) < 0) {
         return -1;
     }
@@ -338,8 +343,9 @@ step(ca_state *st, CaTask *task, PyObject *exc)
     PySendResult status;
 
     if (task->m.state != CA_PENDING) {
-        PyErr_Format(st->InvalidStateError, "_step(): already done: %R %R",
-                     task, exc == NULL ? Py_None : exc);
+        PyErr_Format(st->InvalidStateError,
+                     CA_STEP_NAME ": already done: %R %R", task,
+                     exc == NULL ? Py_None : exc);
         return -1;
     }
     if (exc == NULL && !task->m.must_cancel) {
@@ -378,10 +384,12 @@ step(ca_state *st, CaTask *task, PyObject *exc)
 static int
 step_as_current(ca_state *st, CaLoop *loop, CaTask *task, PyObject *exc)
 {
-    PyObject *outer = ca_registry_enter(loop, (PyObject *)task);
-    int result = step(st, task, exc);
-    ca_registry_leave(loop, outer);
-    return result;
+    PyObject *outer;
+    if (ca_registry_enter(loop, (PyObject *)task, &outer) < 0) {
+        return -1;
+    }
+    return ca_registry_leave(loop, (PyObject *)task, outer,
+                             step(st, task, exc));
 }
 
 int
@@ -419,10 +427,14 @@ ca_task_wakeup(CaLoop *loop, CaTask *task)
 {
     PyObject *waited = Py_XNewRef(task->m.fut_waiter);
     PyObject *exc = NULL;
+    int result = 0;
     if (waited != NULL && ca_future_check(loop->st, waited)) {
+        result = ca_awaited_discard((CaFuture *)waited, task);
         exc = ca_future_take_error(loop->st, (CaFuture *)waited);
     }
-    int result = ca_task_step(loop, task, exc);
+    if (result == 0) {
+        result = ca_task_step(loop, task, exc);
+    }
     Py_XDECREF(exc);
     Py_XDECREF(waited);
     return result;

@@ -10,6 +10,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "task/awaited.h"
 #include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
@@ -42,7 +43,11 @@ static PyObject *
 method_wakeup(PyObject *op, PyObject *fut)
 {
     CaTask *task = (CaTask *)op;
+    ca_state *st = state_of(op);
     PyObject *exc = NULL;
+    if (st == NULL || ca_awaited_discard_any(st, fut, task) < 0) {
+        return NULL;
+    }
     PyObject *result = PyObject_CallMethod(fut, "result", NULL);
     if (result == NULL) {
         exc = PyErr_GetRaisedException();
@@ -110,14 +115,26 @@ ca_task_add_wakeup(ca_state *st, CaTask *task, PyObject *fut)
 
 /* ---- birth ---- */
 
+/* Number a task without a name; it is written out when it is asked for. */
+static int
+set_number(CaTask *task, uint64_t number)
+{
+#if CA_TASKS_LINKED
+    Py_XSETREF(task->m.name, PyLong_FromUnsignedLongLong(number));
+    return task->m.name == NULL ? -1 : 0;
+#else
+    task->number = number;
+    Py_CLEAR(task->m.name);
+    return 0;
+#endif
+}
+
 static int
 set_name(CaTask *task, PyObject *name)
 {
     ca_state *st = state_of((PyObject *)task);
     if (name == NULL || name == Py_None) {
-        task->number = ++st->task_count;
-        Py_CLEAR(task->m.name);
-        return 0;
+        return set_number(task, ++st->task_count);
     }
     PyObject *text = PyUnicode_CheckExact(name) ? Py_NewRef(name)
                                                 : PyObject_Str(name);
@@ -162,7 +179,7 @@ start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
     if (set_name(task, name) < 0 || ca_task_queue_step(loop, task) < 0) {
         return -1;
     }
-    ca_dlist_append(&st->all_tasks, &task->link);
+    ca_registry_add(st, task);
     return 0;
 }
 
@@ -178,7 +195,7 @@ allocate(ca_state *st)
         task = (CaTask *)st->TaskType->tp_alloc(st->TaskType, 0);
     }
     if (task != NULL) {
-        ca_dlist_init(&task->link);
+        ca_registry_prepare(task);
     }
     return task;
 }
@@ -216,7 +233,7 @@ task_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     PyObject *op = st->StockTask->tp_new(type, args, kwargs);
     if (op != NULL) {
-        ca_dlist_init(&((CaTask *)op)->link);
+        ca_registry_prepare((CaTask *)op);
     }
     return op;
 }
@@ -275,6 +292,16 @@ has_report(const CaTask *task)
            (task->m.state == CA_PENDING && task->m.log_destroy_pending);
 }
 
+/* What only some Pythons have in a task, for the next one. */
+static void
+reset(CaTask *task)
+{
+    ca_awaited_reset(AS_FUTURE(task));
+#if !CA_TASKS_LINKED
+    task->published = false;
+#endif
+}
+
 static void
 task_tp_dealloc(PyObject *op)
 {
@@ -287,11 +314,11 @@ task_tp_dealloc(PyObject *op)
         return;                        /* resurrected */
     }
     PyObject_GC_UnTrack(op);
-    ca_dlist_unlink(&task->link);
+    ca_registry_remove(task);
     PyObject_ClearWeakRefs(op);
     (void)st->StockTask->tp_clear(op);
     if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
-        task->published = false;
+        reset(task);
         task->native = false;
         task->m.must_cancel = 0;
         task->m.num_cancels_requested = 0;
@@ -305,6 +332,8 @@ task_tp_dealloc(PyObject *op)
 }
 
 /* ---- methods ---- */
+
+#if !CA_TASKS_LINKED
 
 PyDoc_STRVAR(get_name_doc,
 "get_name($self, /)\n--\n\n"
@@ -328,6 +357,8 @@ task_py_get_name(PyObject *op, PyObject *Py_UNUSED(none))
     }
     return PyObject_CallMethod((PyObject *)st->StockTask, "get_name", "O", op);
 }
+
+#endif
 
 PyDoc_STRVAR(get_context_doc,
 "get_context($self, /)\n--\n\n"
@@ -360,7 +391,9 @@ static PyMethodDef task_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, ca_add_done_callback_doc},
     {"remove_done_callback", ca_future_py_remove_done_callback, METH_O,
      ca_remove_done_callback_doc},
+#if !CA_TASKS_LINKED
     {"get_name", task_py_get_name, METH_NOARGS, get_name_doc},
+#endif
     {"get_context", task_py_get_context, METH_NOARGS, get_context_doc},
     {"set_result", task_py_set_result, METH_O, set_result_doc},
     {0},

@@ -30,10 +30,12 @@ typedef ca_future_mirror CaFuture;
 
 typedef struct {
     ca_task_mirror m;
+#if !CA_TASKS_LINKED
     ca_dnode link;                     /* in ca_state.all_tasks */
     uint64_t number;                  /* for the name until one is asked for */
-    bool native;
     bool published;                    /* in asyncio's set of all tasks */
+#endif
+    bool native;
 } CaTask;
 
 enum {

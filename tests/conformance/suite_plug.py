@@ -120,6 +120,14 @@ class Plug:
         if adapter:
             adapter(module)
 
+    def _adapt_test_graph(self, module):
+        # Call graphs want every task to be a Future. A Task of ours is one of asyncio's, and
+        # none of our own Future, whose layout another base would conflict with.
+        if not issubclass(asyncio.Task, asyncio.Future):
+            import _asyncio
+
+            asyncio.Future = asyncio.futures.Future = asyncio.futures._CFuture = _asyncio.Future
+
     def _adapt_test_pep492(self, module):
         from test.test_asyncio import utils
 

@@ -273,7 +273,34 @@ def loop_closed(world, letter):
     attempt(op.add_done_callback, print)
 
 
+def awaited_by(world, letter):
+    """Enter objects among those who await others, look, and take them out (from 3.14 on)."""
+    op = getattr(world, letter)
+    add = getattr(_asyncio, "future_add_to_awaited_by", None)
+    discard = getattr(_asyncio, "future_discard_from_awaited_by", None)
+    for other in (world.T, world.F, op, world.T, 5):
+        attempt(add, op, other)
+        attempt(add, other, op)
+        attempt(lambda: op._asyncio_awaited_by)
+    attempt(turn, world)
+    attempt(gc.collect)
+    for other in (world.T, 5, world.X):
+        attempt(discard, op, other)
+        attempt(discard, other, op)
+    attempt(turn, world)
+
+
+def looked_at(world, letter):
+    """Have the call graphs drawn of an object, and of everything on the loop."""
+    op = getattr(world, letter)
+    attempt(lambda: asyncio.format_call_graph(op))
+    for task in asyncio.all_tasks(world.loop):
+        attempt(lambda task=task: asyncio.format_call_graph(task))
+
+
 OBJECT_PROBES = {
+    "awaited by": awaited_by,
+    "looked at": looked_at,
     "enter and leave": enter_and_leave,
     "show": show,
     "awaited by a stock task": lambda w, o: await_in(w, o, _asyncio.Task),

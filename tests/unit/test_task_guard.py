@@ -1,5 +1,6 @@
 """Whether loops make tasks of ours, why not, and how these bear the interpreter's own code."""
 
+import _asyncio
 import json
 import pathlib
 import sys
@@ -77,6 +78,14 @@ CHANGES = {
     "cancels moved": "native.mirror_fields = lambda op: fields(op) | {'num_cancels_requested': 1}",
     "loop moved": "native.mirror_fields = lambda op: fields(op) | {'loop': 0}",
 }
+# Where asyncio keeps tasks in lists and futures know who awaits them.
+if hasattr(_asyncio, "future_add_to_awaited_by"):
+    CHANGES |= {
+        "awaiter moved": "native.mirror_fields = lambda op: fields(op) | {'awaited_by': 0}",
+        "set flag moved": "native.mirror_fields = lambda op: fields(op) | {'awaited_by_is_set': 1}",
+        "kind moved": "native.mirror_fields = lambda op: fields(op) | {'is_task': 0}",
+        "node moved": "native.mirror_fields = lambda op: fields(op) | {'linked': -1}",
+    }
 for name, change in CHANGES.items():
     CHANGES[name] = "fields = native.mirror_fields\n" + change
 
@@ -134,18 +143,30 @@ def test_info_says_why_tasks_are_stock(child, change):
     assert "_asyncio.Task and _asyncio.Future" in line and reason in line
 
 
-@pytest.mark.ours("asyncio has one kind of task")
-@pytest.mark.parametrize(
-    "change",
+# Ways in which asyncio might keep its tasks that are not the known ones.
+OTHER_REGISTRIES = (
     [
+        "_asyncio._register_task = lambda task: None",
+        "_asyncio._unregister_task = lambda task: None",
+        "_asyncio._set_running_loop = lambda loop: None",
+        "_asyncio._swap_current_task = lambda loop, task: task",
+        "del _asyncio._swap_current_task",
+        "del _asyncio._enter_task",
+    ]
+    if hasattr(_asyncio, "future_add_to_awaited_by")
+    else [
         "asyncio.tasks._current_tasks = type('D', (dict,), {})()",
         "ws().data = frozenset()",
         "ws(None)",
-    ],
+    ]
 )
+
+
+@pytest.mark.ours("asyncio has one kind of task")
+@pytest.mark.parametrize("change", OTHER_REGISTRIES)
 def test_a_registry_of_another_kind_gives_stock_tasks(child, change):
     code = f"""
-import asyncio, sys
+import asyncio, sys, _asyncio
 name = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_all_tasks"
 def ws(*value):
     if value:
