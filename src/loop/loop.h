@@ -59,6 +59,7 @@ typedef struct CaLoop {
     ca_dnode held;                     /* transports that hold bytes back */
     uint32_t callback_serial;          /* of the callback that runs */
     char *read_buffer;                 /* owned; NULL until a transport reads */
+    void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */
     size_t claims_cap;

@@ -10,6 +10,7 @@
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "transport/datagram.h"
 
 #include <stddef.h>
 
@@ -68,6 +69,11 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(close),
     NAME(send),
     NAME(is_closing),
+    NAME(addr),
+    NAME(datagram_received),
+    NAME(sendto),
+    NAME(_error_received),
+    NAME(_read_ready),
 };
 #undef NAME
 
@@ -126,6 +132,11 @@ static const struct {
      false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
+    {offsetof(ca_state, StockDatagramBase), "asyncio.transports",
+     "DatagramTransport", false},
+    {offsetof(ca_state, StockDatagram), "asyncio.selector_events",
+     "_SelectorDatagramTransport", false},
+    {offsetof(ca_state, deque), "collections", "deque", false},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
@@ -219,6 +230,18 @@ make_task_types(PyObject *module, ca_state *st)
                    st->FutureIterType == NULL || st->TasksPublisherType == NULL
                ? -1
                : 0;
+}
+
+/* Transports, where the base has the fields that are known. */
+static int
+make_transport_types(PyObject *module, ca_state *st)
+{
+    if (ca_datagram_base_fits(st)) {
+        st->DatagramType = make_type(module, &ca_datagram_spec,
+                                     (PyTypeObject *)st->StockDatagramBase);
+        return st->DatagramType == NULL ? -1 : 0;
+    }
+    return 0;
 }
 
 /* ---- the module ---- */
@@ -318,6 +341,7 @@ module_exec(PyObject *module)
     }
     st->context_sharing = sharing != 0;
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
+        make_transport_types(module, st) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -336,6 +360,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
+    Py_VISIT(st->DatagramType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
@@ -357,6 +382,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
+    Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);

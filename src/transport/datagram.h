@@ -1,0 +1,70 @@
+/* datagram.h - the native half of DatagramTransport.
+ *
+ * It holds the state under the names of asyncio's own transport, and has a
+ * short way for what is hot: a datagram that leaves at once, and datagrams
+ * that come.  Everything else is done by asyncio's own methods, which run on
+ * this object as on one of theirs: the Python class borrows them, and the
+ * short way hands over to them whenever something is not as usual.
+ */
+#ifndef CA_TRANSPORT_DATAGRAM_H
+#define CA_TRANSPORT_DATAGRAM_H
+
+#include "loop/watcher.h"
+#include "transport/peers.h"
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *extra;                   /* strong; the base's slot, first */
+    ca_state *st;                      /* borrowed: our type keeps it alive */
+    CaLoop *loop;                      /* strong; NULL: None */
+    PyObject *sock;                    /* strong; as are all objects below;
+                                          NULL stands for None */
+    PyObject *protocol;
+    PyObject *address;                 /* whereto; truthy or None */
+    PyObject *server;
+    PyObject *buffer;                  /* deque of (bytes, address); NULL until
+                                          somebody asks for it */
+    PyObject *high_water;
+    PyObject *low_water;
+    PyObject *context;                 /* in which datagrams are delivered */
+    PyObject *kept;                    /* list of (bytes, address) that were
+                                          read and may not be delivered yet */
+    ca_watcher watcher;
+    ca_peers peers;
+    Py_ssize_t buffer_size;
+    Py_ssize_t max_size;
+    Py_ssize_t conn_lost;
+    int fd;
+    int family;
+    unsigned char want;                /* datagrams to ask for at once */
+    unsigned char patience;            /* reads until it asks for more */
+    char closing;                      /* bool, as all below: T_BOOL */
+    char paused;
+    char protocol_connected;
+    char protocol_paused;
+    char connected;                    /* send(), not sendto() */
+    char usual;                        /* sock is what it was opened with */
+    char claimed;                      /* it has fd, see loop/claims.h */
+} CaDatagram;
+
+extern PyType_Spec ca_datagram_spec;
+
+/* Whether the base has the one slot that CaDatagram begins with. */
+bool ca_datagram_base_fits(const ca_state *st);
+
+/* The socket can be used without asking it; closed behind our back it
+ * cannot. */
+bool ca_datagram_usual(const CaDatagram *self);
+
+/* ---- datagram_read.c ---- */
+
+extern const ca_watcher_vt ca_datagram_watcher_vt;
+
+/* Deliver what was kept, to the protocol; 0, or -1 with the exception that
+ * must leave the loop.  May run Python. */
+int ca_datagram_deliver_kept(CaDatagram *self);
+
+/* Have the loop call _read_ready() in its next turn; 0 or -1. */
+int ca_datagram_queue_read(CaDatagram *self);
+
+#endif

@@ -1,0 +1,384 @@
+/* datagram_read.c - datagrams that come, in batches.
+ *
+ * A readiness is answered with one system call.  As long as it finds one
+ * datagram, that is recvfrom(); when there are likely to be more, recvmmsg()
+ * takes several, and how many are asked for follows what was found.  All of
+ * them are Python objects before the first one is delivered, since delivering
+ * runs Python, and the memory that they came into is everybody's.
+ *
+ * A protocol that closes, pauses or stops the loop finds the rest of the batch
+ * as if it were still in the kernel: dropped, or kept until reading goes on.
+ */
+#include "loop/handle.h"
+#include "loop/ready.h"
+#include "py/errors.h"
+#include "transport/datagram.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+enum {
+    BATCH = 32,
+    PATIENCE = 16,                     /* single reads between two attempts */
+    SLOT_SIZE = 65536,                 /* the largest datagram of IP */
+    /* Slots do not all begin in the same set of the caches. */
+    SLOT_STRIDE = SLOT_SIZE + 2112,
+};
+
+typedef struct {
+    int count;
+    PyObject *data[BATCH];             /* strong */
+    PyObject *from[BATCH];             /* strong */
+} ca_batch;
+
+/* What recvmmsg() fills; one per loop, in CaLoop.datagram_slots. */
+typedef struct {
+    struct mmsghdr messages[BATCH];
+    struct iovec parts[BATCH];
+    struct sockaddr_in6 from[BATCH];
+    char bytes[BATCH][SLOT_STRIDE];    /* pages that are used become real */
+} ca_slots;
+
+static ca_slots *
+slots_of(CaLoop *loop)
+{
+    ca_slots *slots = loop->datagram_slots;
+    if (slots != NULL) {
+        return slots;
+    }
+    slots = malloc(sizeof(*slots));
+    if (slots == NULL) {
+        return NULL;
+    }
+    for (int i = 0; i < BATCH; i++) {
+        slots->parts[i].iov_base = slots->bytes[i];
+        slots->messages[i] = (struct mmsghdr){
+            .msg_hdr = {.msg_iov = &slots->parts[i],
+                        .msg_iovlen = 1,
+                        .msg_name = &slots->from[i]},
+        };
+    }
+    loop->datagram_slots = slots;
+    return slots;
+}
+
+/* ---- from the kernel ---- */
+
+/* Add a datagram; 0 or -1. */
+static int
+add(CaDatagram *self, ca_batch *batch, const char *bytes, size_t nbytes,
+    const struct sockaddr *from, socklen_t length)
+{
+    PyObject *data = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
+    PyObject *address = data == NULL ? NULL
+                                     : ca_peers_address(&self->peers, from,
+                                                        length);
+    if (address == NULL) {
+        Py_XDECREF(data);
+        return -1;
+    }
+    batch->data[batch->count] = data;
+    batch->from[batch->count++] = address;
+    return 0;
+}
+
+static void
+release(ca_batch *batch)
+{
+    for (int i = 0; i < batch->count; i++) {
+        Py_DECREF(batch->data[i]);
+        Py_DECREF(batch->from[i]);
+    }
+    batch->count = 0;
+}
+
+/* 0, -errno, or -1 with an exception: then PyErr_Occurred(). */
+static int
+receive_one(CaDatagram *self, CaLoop *loop, ca_batch *batch)
+{
+    ca_sockaddr from = {.length = sizeof(from.u)};
+    char *buffer = ca_loop_read_buffer(loop);
+    if (buffer == NULL) {
+        return -1;
+    }
+    ssize_t n = recvfrom(self->fd, buffer, (size_t)self->max_size,
+                         MSG_DONTWAIT, &from.u.any, &from.length);
+    if (n < 0) {
+        return -errno;
+    }
+    return add(self, batch, buffer, (size_t)n, &from.u.any, from.length);
+}
+
+static int
+receive_many(CaDatagram *self, CaLoop *loop, ca_batch *batch)
+{
+    ca_slots *slots = slots_of(loop);
+    if (slots == NULL) {
+        return receive_one(self, loop, batch);
+    }
+    size_t size = self->max_size < SLOT_SIZE ? (size_t)self->max_size
+                                             : SLOT_SIZE;
+    for (int i = 0; i < self->want; i++) {
+        slots->parts[i].iov_len = size;
+        slots->messages[i].msg_hdr.msg_namelen = sizeof(slots->from[i]);
+    }
+    int n = recvmmsg(self->fd, slots->messages, self->want, MSG_DONTWAIT, NULL);
+    if (n < 0) {
+        return -errno;
+    }
+    for (int i = 0; i < n; i++) {
+        if (add(self, batch, slots->bytes[i], slots->messages[i].msg_len,
+                (struct sockaddr *)&slots->from[i],
+                slots->messages[i].msg_hdr.msg_namelen) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* How many to ask for next time. */
+static void
+learn(CaDatagram *self, int count)
+{
+    if (self->want > 1) {
+        if (count == self->want) {
+            self->want = self->want * 2 > BATCH ? BATCH : self->want * 2;
+        } else if (count <= 1) {
+            self->want = 1;
+            self->patience = PATIENCE;
+        }
+    } else if (self->patience > 0) {
+        self->patience--;
+    } else if (count == 1 && self->family != AF_UNIX) {
+        self->want = 4;
+    }
+}
+
+static int
+receive(CaDatagram *self, CaLoop *loop, ca_batch *batch)
+{
+    if (self->want == 1 || loop->stopping) {
+        int result = receive_one(self, loop, batch);
+        learn(self, batch->count);
+        return result;
+    }
+    int result = receive_many(self, loop, batch);
+    learn(self, batch->count);
+    return result;
+}
+
+/* ---- to the protocol ---- */
+
+int
+ca_datagram_queue_read(CaDatagram *self)
+{
+    PyObject *method = PyObject_GetAttr((PyObject *)self,
+                                        self->st->names[CA_STR__read_ready]);
+    if (method == NULL) {
+        return -1;
+    }
+    ca_call_args a = {.callback = method, .context = self->context};
+    CaHandle *handle = ca_handle_new(self->loop, &a);
+    Py_DECREF(method);
+    return handle == NULL
+               ? -1
+               : ca_ready_push_handle(self->loop, (PyObject *)handle);
+}
+
+/* Report the exception that is set as one of the callback _read_ready(). */
+static int
+report(CaDatagram *self, CaLoop *loop, PyObject *context)
+{
+    if (ca_error_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *method = PyObject_GetAttr((PyObject *)self,
+                                        self->st->names[CA_STR__read_ready]);
+    ca_call_args a = {.callback = method, .context = context};
+    CaHandle *handle = method == NULL ? NULL : ca_handle_new(loop, &a);
+    Py_XDECREF(method);
+    if (handle == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int result = ca_handle_report(handle);
+    Py_DECREF(handle);
+    return result;
+}
+
+static inline bool
+may_deliver(const CaDatagram *self)
+{
+    return !self->closing && !self->paused && self->conn_lost == 0;
+}
+
+/* Call datagram_received() for those from `first` on, as long as the protocol
+ * wants them; how many were used up.  *failed: the last call has raised. */
+static int
+call_protocol(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
+              int first, bool *failed)
+{
+    PyObject *name = self->st->names[CA_STR_datagram_received];
+    int i = first;
+    do {
+        PyObject *protocol = Py_NewRef(
+            self->protocol == NULL ? Py_None : self->protocol);
+        PyObject *args[4] = {NULL, protocol, batch->data[i], batch->from[i]};
+        PyObject *done = PyObject_VectorcallMethod(
+            name, args + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        Py_DECREF(protocol);
+        i++;
+        *failed = done == NULL;
+        Py_XDECREF(done);
+    } while (!*failed && i < batch->count && may_deliver(self) &&
+             !loop->stopping);
+    return i;
+}
+
+/* Keep those from `first` on, in front of those that are kept already. */
+static int
+keep(CaDatagram *self, const ca_batch *batch, int first)
+{
+    PyObject *list = PyList_New(0);
+    for (int i = first; list != NULL && i < batch->count; i++) {
+        PyObject *pair = PyTuple_Pack(2, batch->data[i], batch->from[i]);
+        if (pair == NULL || PyList_Append(list, pair) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(pair);
+    }
+    if (list != NULL && self->kept != NULL) {
+        Py_ssize_t end = PyList_GET_SIZE(list);
+        if (PyList_SetSlice(list, end, end, self->kept) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    if (list == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->kept, list);
+    return self->paused ? 0 : ca_datagram_queue_read(self);
+}
+
+/* Keep the rest as long as reading may go on, without losing the exception
+ * that is set if `result` is -1. */
+static int
+keep_rest(CaDatagram *self, const ca_batch *batch, int first, int result)
+{
+    if (self->closing || self->conn_lost != 0 || self->loop == NULL) {
+        return result;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (keep(self, batch, first) < 0) {
+        result = -1;
+    }
+    ca_error_restore(exc);
+    return result;
+}
+
+/* Deliver a batch, and let go of it.  0, or -1 with the exception that must
+ * leave the loop. */
+static int
+deliver(CaDatagram *self, CaLoop *loop, ca_batch *batch)
+{
+    PyObject *context = Py_NewRef(self->context);
+    int result = 0;
+    int next = 0;
+    while (result == 0 && next < batch->count &&
+           (next == 0 || (may_deliver(self) && !loop->stopping))) {
+        bool failed = true;
+        if (PyContext_Enter(context) == 0) {
+            next = call_protocol(self, loop, batch, next, &failed);
+            failed |= PyContext_Exit(context) < 0;
+        } else {
+            next++;
+        }
+        result = failed ? report(self, loop, context) : 0;
+    }
+    if (next < batch->count) {
+        result = keep_rest(self, batch, next, result);
+    }
+    release(batch);
+    Py_DECREF(context);
+    return result;
+}
+
+/* Tell the protocol's error_received(), as a callback in `context`. */
+static int
+deliver_error(CaDatagram *self, CaLoop *loop, int err)
+{
+    PyObject *context = Py_NewRef(self->context);
+    PyObject *done = NULL;
+    ca_raise_errno(err);
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyContext_Enter(context) == 0) {
+        done = PyObject_CallMethodOneArg(
+            (PyObject *)self, self->st->names[CA_STR__error_received], exc);
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(done);
+        }
+    }
+    int result = done == NULL ? report(self, loop, context) : 0;
+    Py_XDECREF(done);
+    Py_DECREF(exc);
+    Py_DECREF(context);
+    return result;
+}
+
+int
+ca_datagram_deliver_kept(CaDatagram *self)
+{
+    ca_batch batch = {.count = 0};
+    if (self->kept == NULL || !may_deliver(self)) {
+        return 0;
+    }
+    while (batch.count < BATCH && batch.count < PyList_GET_SIZE(self->kept)) {
+        PyObject *pair = PyList_GET_ITEM(self->kept, batch.count);
+        batch.data[batch.count] = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        batch.from[batch.count++] = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+    }
+    if (batch.count == PyList_GET_SIZE(self->kept)) {
+        Py_CLEAR(self->kept);
+    } else if (PyList_SetSlice(self->kept, 0, batch.count, NULL) < 0) {
+        return -1;
+    }
+    return deliver(self, self->loop, &batch);
+}
+
+/* ---- the watcher ---- */
+
+static int
+datagram_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
+{
+    CaDatagram *self = (CaDatagram *)op;
+    if (!may_deliver(self)) {
+        return 0;
+    }
+    if (loop->debug || !ca_datagram_usual(self) || self->max_size <= 0 ||
+        self->max_size > CA_READ_BUFFER_SIZE) {
+        return ca_datagram_queue_read(self);
+    }
+    if (self->kept != NULL) {
+        return ca_datagram_deliver_kept(self);
+    }
+    ca_batch batch;
+    batch.count = 0;
+    int err = receive(self, loop, &batch);
+    if (err == 0) {
+        return deliver(self, loop, &batch);
+    }
+    release(&batch);
+    if (PyErr_Occurred()) {
+        return report(self, loop, self->context);
+    }
+    bool nothing = err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR;
+    return nothing ? 0 : deliver_error(self, loop, err);
+}
+
+const ca_watcher_vt ca_datagram_watcher_vt = {
+    .ready = datagram_ready,
+    .offset = offsetof(CaDatagram, watcher),
+};
