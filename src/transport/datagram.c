@@ -8,7 +8,6 @@
 
 #include "loop/claims.h"
 #include "py/args.h"
-#include "py/errors.h"
 #include "py/sockobj.h"
 
 #include <errno.h>
@@ -192,6 +191,19 @@ send_bytes(const CaDatagram *self, const void *bytes, Py_ssize_t nbytes,
     }
 }
 
+int
+ca_datagram_tell_error(CaDatagram *self, int err)
+{
+    errno = -err;
+    PyErr_SetFromErrno(PyExc_OSError); /* ENOMEM too is the kernel's */
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *done = PyObject_CallMethodOneArg(
+        (PyObject *)self, self->st->names[CA_STR__error_received], exc);
+    Py_DECREF(exc);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 /* The kernel has refused a datagram: 0 for asyncio's method to queue it, 1 when
  * the protocol was told, -1 when that failed.  May run Python. */
 static int
@@ -200,13 +212,7 @@ send_failed(CaDatagram *self, int err)
     if (err == -EAGAIN || err == -EWOULDBLOCK) {
         return 0;
     }
-    ca_raise_errno(err);
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodOneArg(
-        (PyObject *)self, self->st->names[CA_STR__error_received], exc);
-    Py_DECREF(exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 1;
+    return ca_datagram_tell_error(self, err) < 0 ? -1 : 1;
 }
 
 static bool
@@ -351,21 +357,23 @@ datagram_py__watch_reading(PyObject *op, PyObject *Py_UNUSED(none))
 
 PyDoc_STRVAR(_read_ready_doc,
 "_read_ready($self)\n--\n\n"
-"Receive a datagram and deliver it, as asyncio's own transport does.");
+"Receive datagrams and deliver them; the loop's callback.");
 
 static PyObject *
 datagram_py__read_ready(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaDatagram *self = (CaDatagram *)op;
-    if (self->kept != NULL) {
-        if (ca_datagram_deliver_kept(self) < 0) {
-            return NULL;
-        }
-        Py_RETURN_NONE;
+    bool paused = self->paused && self->kept != NULL;
+    if (paused || self->conn_lost != 0) {
+        Py_RETURN_NONE;                /* what is kept waits for its time */
     }
-    return ca_stock_call(self->st->StockDatagram,
-                         self->st->names[CA_STR__read_ready], op, NULL, 0,
-                         NULL);
+    if (!ca_datagram_usual(self) || self->max_size <= 0 ||
+        self->max_size > CA_READ_BUFFER_SIZE) {
+        return ca_stock_call(self->st->StockDatagram,
+                             self->st->names[CA_STR__read_ready], op, NULL, 0,
+                             NULL);
+    }
+    return ca_datagram_read(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* ---- attributes ---- */
@@ -391,9 +399,10 @@ datagram_set_loop(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
         PyErr_SetString(PyExc_TypeError, "_loop can only be set to None");
         return -1;
     }
-    if (value == Py_None) {
+    if (value == Py_None && self->loop != NULL) {
         give_claim_back(self);
         self->usual = false;
+        ca_watcher_stop(self->loop, &self->watcher, self->fd, CA_OP_POLL_IN);
         Py_CLEAR(self->context);
         Py_CLEAR(self->kept);
         ca_peers_clear(&self->peers);

@@ -44,6 +44,7 @@ typedef struct {
     char protocol_paused;
     char connected;                    /* send(), not sendto() */
     char usual;                        /* sock is what it was opened with */
+    char delivering;                   /* datagram_received() is running */
     char claimed;                      /* it has fd, see loop/claims.h */
 } CaDatagram;
 
@@ -56,13 +57,17 @@ bool ca_datagram_base_fits(const ca_state *st);
  * cannot. */
 bool ca_datagram_usual(const CaDatagram *self);
 
+/* Call error_received() of the protocol with the OSError of `err` (-errno); 0
+ * or -1.  May run Python. */
+int ca_datagram_tell_error(CaDatagram *self, int err);
+
 /* ---- datagram_read.c ---- */
 
 extern const ca_watcher_vt ca_datagram_watcher_vt;
 
-/* Deliver what was kept, to the protocol; 0, or -1 with the exception that
- * must leave the loop.  May run Python. */
-int ca_datagram_deliver_kept(CaDatagram *self);
+/* Deliver what was kept, or else what has come; the context is entered.  0, or
+ * -1 with the exception of the protocol.  May run Python. */
+int ca_datagram_read(CaDatagram *self);
 
 /* Have the loop call _read_ready() in its next turn; 0 or -1. */
 int ca_datagram_queue_read(CaDatagram *self);

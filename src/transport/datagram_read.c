@@ -158,7 +158,7 @@ learn(CaDatagram *self, int count)
 static int
 receive(CaDatagram *self, CaLoop *loop, ca_batch *batch)
 {
-    if (self->want == 1 || loop->stopping) {
+    if (self->want == 1 || loop->stopping || loop->debug) {
         int result = receive_one(self, loop, batch);
         learn(self, batch->count);
         return result;
@@ -215,14 +215,14 @@ may_deliver(const CaDatagram *self)
     return !self->closing && !self->paused && self->conn_lost == 0;
 }
 
-/* Call datagram_received() for those from `first` on, as long as the protocol
- * wants them; how many were used up.  *failed: the last call has raised. */
+/* Call datagram_received() as long as the protocol wants it; how many were used
+ * up.  *failed: the last call has raised. */
 static int
 call_protocol(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
-              int first, bool *failed)
+              bool *failed)
 {
     PyObject *name = self->st->names[CA_STR_datagram_received];
-    int i = first;
+    int i = 0;
     do {
         PyObject *protocol = Py_NewRef(
             self->protocol == NULL ? Py_None : self->protocol);
@@ -279,103 +279,104 @@ keep_rest(CaDatagram *self, const ca_batch *batch, int first, int result)
     return result;
 }
 
-/* Deliver a batch, and let go of it.  0, or -1 with the exception that must
- * leave the loop. */
+/* Deliver a batch, and let go of it; the context is entered.  0, or -1 with
+ * the exception of the protocol. */
 static int
-deliver(CaDatagram *self, CaLoop *loop, ca_batch *batch)
+deliver(CaDatagram *self, const CaLoop *loop, ca_batch *batch)
 {
-    PyObject *context = Py_NewRef(self->context);
-    int result = 0;
+    bool failed = false;
     int next = 0;
-    while (result == 0 && next < batch->count &&
-           (next == 0 || (may_deliver(self) && !loop->stopping))) {
-        bool failed = true;
-        if (PyContext_Enter(context) == 0) {
-            next = call_protocol(self, loop, batch, next, &failed);
-            failed |= PyContext_Exit(context) < 0;
-        } else {
-            next++;
-        }
-        result = failed ? report(self, loop, context) : 0;
+    if (batch->count > 0) {
+        self->delivering = true;
+        next = call_protocol(self, loop, batch, &failed);
+        self->delivering = false;
     }
-    if (next < batch->count) {
+    int result = failed ? -1 : 0;
+    if (next < batch->count || self->kept != NULL) {
         result = keep_rest(self, batch, next, result);
     }
     release(batch);
-    Py_DECREF(context);
     return result;
 }
 
-/* Tell the protocol's error_received(), as a callback in `context`. */
+/* Take up to a batch of those that are kept; 0 or -1. */
 static int
-deliver_error(CaDatagram *self, CaLoop *loop, int err)
+take_kept(CaDatagram *self, ca_batch *batch)
 {
-    PyObject *context = Py_NewRef(self->context);
-    PyObject *done = NULL;
-    ca_raise_errno(err);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (PyContext_Enter(context) == 0) {
-        done = PyObject_CallMethodOneArg(
-            (PyObject *)self, self->st->names[CA_STR__error_received], exc);
-        if (PyContext_Exit(context) < 0) {
-            Py_CLEAR(done);
-        }
+    Py_ssize_t count = PyList_GET_SIZE(self->kept);
+    Py_ssize_t taken = count < BATCH ? count : BATCH;
+    for (Py_ssize_t i = 0; i < taken; i++) {
+        PyObject *pair = PyList_GET_ITEM(self->kept, i);
+        batch->data[i] = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        batch->from[i] = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+        batch->count++;
     }
-    int result = done == NULL ? report(self, loop, context) : 0;
-    Py_XDECREF(done);
-    Py_DECREF(exc);
-    Py_DECREF(context);
-    return result;
+    if (taken == count) {
+        Py_CLEAR(self->kept);
+        return 0;
+    }
+    return PyList_SetSlice(self->kept, 0, taken, NULL);
 }
 
 int
-ca_datagram_deliver_kept(CaDatagram *self)
+ca_datagram_read(CaDatagram *self)
 {
-    ca_batch batch = {.count = 0};
-    if (self->kept == NULL || !may_deliver(self)) {
-        return 0;
-    }
-    while (batch.count < BATCH && batch.count < PyList_GET_SIZE(self->kept)) {
-        PyObject *pair = PyList_GET_ITEM(self->kept, batch.count);
-        batch.data[batch.count] = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
-        batch.from[batch.count++] = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
-    }
-    if (batch.count == PyList_GET_SIZE(self->kept)) {
-        Py_CLEAR(self->kept);
-    } else if (PyList_SetSlice(self->kept, 0, batch.count, NULL) < 0) {
+    CaLoop *loop = self->loop;
+    ca_batch batch;
+    batch.count = 0;
+    int err = self->kept != NULL ? take_kept(self, &batch)
+                                 : receive(self, loop, &batch);
+    if (err < 0 && PyErr_Occurred()) {
+        release(&batch);
         return -1;
     }
-    return deliver(self, self->loop, &batch);
+    if (err == 0) {
+        Py_INCREF(loop);
+        int result = deliver(self, loop, &batch);
+        Py_DECREF(loop);
+        return result;
+    }
+    bool nothing = err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR;
+    return nothing ? 0 : ca_datagram_tell_error(self, err);
 }
 
 /* ---- the watcher ---- */
 
 static int
+read_in_context(CaDatagram *self, CaLoop *loop)
+{
+    PyObject *context = Py_NewRef(self->context);
+    int result = -1;
+    if (PyContext_Enter(context) == 0) {
+        result = ca_datagram_read(self);
+        if (PyContext_Exit(context) < 0) {
+            result = -1;
+        }
+    }
+    if (result < 0) {
+        result = report(self, loop, context);
+    }
+    Py_DECREF(context);
+    return result;
+}
+
+/* Datagrams are delivered at once when that is when a callback of the loop
+ * would have run: when nothing was queued before.  Debug mode wants to see
+ * callbacks, and a turn inside of datagram_received() cannot enter the context
+ * again, which the callback will report. */
+static int
 datagram_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
 {
     CaDatagram *self = (CaDatagram *)op;
-    if (!may_deliver(self)) {
+    if (self->conn_lost != 0) {
         return 0;
     }
-    if (loop->debug || !ca_datagram_usual(self) || self->max_size <= 0 ||
+    if (loop->queued_before > 0 || loop->debug || self->delivering ||
+        !ca_datagram_usual(self) || self->max_size <= 0 ||
         self->max_size > CA_READ_BUFFER_SIZE) {
         return ca_datagram_queue_read(self);
     }
-    if (self->kept != NULL) {
-        return ca_datagram_deliver_kept(self);
-    }
-    ca_batch batch;
-    batch.count = 0;
-    int err = receive(self, loop, &batch);
-    if (err == 0) {
-        return deliver(self, loop, &batch);
-    }
-    release(&batch);
-    if (PyErr_Occurred()) {
-        return report(self, loop, self->context);
-    }
-    bool nothing = err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR;
-    return nothing ? 0 : deliver_error(self, loop, err);
+    return read_in_context(self, loop);
 }
 
 const ca_watcher_vt ca_datagram_watcher_vt = {
