@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import futures, selector_events, trsock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casyncio import _native
 
@@ -83,6 +83,11 @@ if reason is None:
     class DatagramTransport(_native.DatagramTransport, asyncio.Transport):
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
 
+        if TYPE_CHECKING:  # of those that are borrowed
+
+            def __del__(self) -> None: ...
+            def _maybe_resume_protocol(self) -> None: ...
+
         def __init__(
             self,
             loop: Any,
@@ -92,8 +97,8 @@ if reason is None:
             waiter: asyncio.Future[None] | None = None,
             extra: dict[str, Any] | None = None,
         ) -> None:
-            asyncio.BaseTransport.__init__(self, extra)
-            info: dict[str, Any] = self._extra
+            info: dict[str, Any] = {} if extra is None else extra
+            asyncio.BaseTransport.__init__(self, info)
             info["socket"] = trsock.TransportSocket(sock)
             try:
                 info["sockname"] = sock.getsockname()
@@ -104,7 +109,7 @@ if reason is None:
                     info["peername"] = sock.getpeername()
                 except OSError:
                     info["peername"] = None
-            self._set_write_buffer_limits()
+            self.set_write_buffer_limits()
             self._open(loop, sock, info["peername"])
             self._address = address
             self.set_protocol(protocol)

@@ -145,7 +145,8 @@ class Loop(_native.Loop, asyncio.SelectorEventLoop):
         self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
     ) -> Any:
         if not _datagrams.suit(self, sock):
-            return super()._make_datagram_transport(sock, protocol, address, waiter, extra)
+            stock: Any = super()
+            return stock._make_datagram_transport(sock, protocol, address, waiter, extra)
         if _DATAGRAMS_ARE_EXCLUSIVE:
             self._ensure_fd_no_transport(sock)
         return _datagrams.DatagramTransport(self, sock, protocol, address, waiter, extra)

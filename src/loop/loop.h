@@ -60,7 +60,7 @@ typedef struct CaLoop {
     uint32_t callback_serial;          /* of the callback that runs */
     size_t queued_before;              /* callbacks that were ready when the
                                           last look at descriptors was over */
-    char *read_buffer;                 /* owned; NULL until a transport reads */
+    char *read_buffer;                /* owned; NULL until a transport reads */
     void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */

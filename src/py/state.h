@@ -61,7 +61,7 @@ typedef struct ca_state {
 
     PyObject *empty_function;          /* strong; see run.c */
 
-    PyObject *names[128];               /* strong, interned; see CA_STR_* */
+    PyObject *names[128];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;

@@ -253,9 +253,9 @@ try_send(CaDatagram *self, PyObject *data, PyObject *address)
     }
     if (PyBytes_CheckExact(data)) {
         Py_ssize_t nbytes = PyBytes_GET_SIZE(data);
-        return nbytes == 0 ? 0
-                           : send_now(self, address, PyBytes_AS_STRING(data),
-                                      nbytes);
+        return nbytes == 0
+                   ? 0
+                   : send_now(self, address, PyBytes_AS_STRING(data), nbytes);
     }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
@@ -347,8 +347,8 @@ datagram_py__watch_reading(PyObject *op, PyObject *Py_UNUSED(none))
         return NULL;
     }
     Py_XSETREF(self->context, context);
-    if (ca_watcher_start(self->loop, &self->watcher, self->fd,
-                         CA_OP_POLL_IN) < 0 ||
+    if (ca_watcher_start(self->loop, &self->watcher, self->fd, CA_OP_POLL_IN) <
+            0 ||
         (self->kept != NULL && ca_datagram_queue_read(self) < 0)) {
         return NULL;
     }
@@ -476,8 +476,8 @@ static PyGetSetDef datagram_getset[] = {
     {0},
 };
 
-#define MEMBER(name, type, field) {name, type, offsetof(CaDatagram, field), \
-                                   0, NULL}
+#define MEMBER(name, type, field) \
+    {name, type, offsetof(CaDatagram, field), 0, NULL}
 static PyMemberDef datagram_members[] = {
     MEMBER("_protocol", T_OBJECT, protocol),
     MEMBER("_address", T_OBJECT, address),

@@ -71,9 +71,9 @@ add(CaDatagram *self, ca_batch *batch, const char *bytes, size_t nbytes,
     const struct sockaddr *from, socklen_t length)
 {
     PyObject *data = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
-    PyObject *address = data == NULL ? NULL
-                                     : ca_peers_address(&self->peers, from,
-                                                        length);
+    PyObject *address = data == NULL
+                            ? NULL
+                            : ca_peers_address(&self->peers, from, length);
     if (address == NULL) {
         Py_XDECREF(data);
         return -1;
@@ -123,7 +123,8 @@ receive_many(CaDatagram *self, CaLoop *loop, ca_batch *batch)
         slots->parts[i].iov_len = size;
         slots->messages[i].msg_hdr.msg_namelen = sizeof(slots->from[i]);
     }
-    int n = recvmmsg(self->fd, slots->messages, self->want, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(self->fd, slots->messages, self->want, MSG_DONTWAIT,
+                     NULL);
     if (n < 0) {
         return -errno;
     }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    PEERS_BITS = 6,
+    PEERS_BITS = 7,
     PEERS = 1 << PEERS_BITS,
 };
 
@@ -45,6 +45,18 @@ table(ca_peer **peers)
     return *peers;
 }
 
+/* The place for a new one: `slot`, whose owner moves to the place beside it, and
+ * the owner of that one is forgotten. */
+static ca_peer *
+make_room(ca_peer *peers, size_t slot)
+{
+    ca_peer *other = &peers[slot ^ 1];
+    ca_peer forgotten = *other;
+    *other = peers[slot];
+    peers[slot] = forgotten;
+    return &peers[slot];
+}
+
 static void
 remember(ca_peer *peer, PyObject *address, const struct sockaddr *raw,
          socklen_t length)
@@ -69,13 +81,16 @@ ca_peers_address(ca_peers *peers, const struct sockaddr *raw, socklen_t length)
         table(&peers->received) == NULL) {
         return ca_sockaddr_to_python(raw, length);
     }
-    ca_peer *peer = &peers->received[slot_of_raw(raw, length)];
-    if (peer->length == length && memcmp(&peer->u, raw, length) == 0) {
-        return Py_NewRef(peer->address);
+    size_t slot = slot_of_raw(raw, length);
+    for (size_t i = 0; i < 2; i++) {
+        const ca_peer *peer = &peers->received[slot ^ i];
+        if (peer->length == length && memcmp(&peer->u, raw, length) == 0) {
+            return Py_NewRef(peer->address);
+        }
     }
     PyObject *address = ca_sockaddr_to_python(raw, length);
     if (address != NULL) {
-        remember(peer, address, raw, length);
+        remember(make_room(peers->received, slot), address, raw, length);
     }
     return address;
 }
@@ -85,19 +100,22 @@ ca_peers_destination(ca_peers *peers, int family, PyObject *address,
                      ca_sockaddr *scratch, const struct sockaddr **out,
                      socklen_t *length)
 {
-    ca_peer *peer = family == AF_UNIX || table(&peers->sent) == NULL
-                        ? NULL
-                        : &peers->sent[slot_of((uintptr_t)address >> 4)];
-    if (peer != NULL && peer->address == address) {
-        *out = &peer->u.any;
-        *length = peer->length;
-        return 1;
+    bool cached = family != AF_UNIX && table(&peers->sent) != NULL;
+    size_t slot = slot_of((uintptr_t)address >> 4);
+    for (size_t i = 0; cached && i < 2; i++) {
+        const ca_peer *peer = &peers->sent[slot ^ i];
+        if (peer->address == address) {
+            *out = &peer->u.any;
+            *length = peer->length;
+            return 1;
+        }
     }
     if (!ca_sockaddr_from_python(family, address, scratch)) {
         return 0;
     }
-    if (peer != NULL) {
-        remember(peer, address, &scratch->u.any, scratch->length);
+    if (cached) {
+        remember(make_room(peers->sent, slot), address, &scratch->u.any,
+                 scratch->length);
     }
     *out = &scratch->u.any;
     *length = scratch->length;

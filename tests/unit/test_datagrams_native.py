@@ -235,7 +235,8 @@ def test_max_size_can_be_set(same, size):
         transport.max_size = size
         for turn in range(3):
             burst(transport, [b"x" * 100] * 7)
-            await until(lambda: len(protocol.data) == 7 * turn + 7)
+            count = 7 * turn + 7
+            await until(lambda count=count: len(protocol.data) == count)
         assert len(protocol.data) == 21
         await ended(transport)
         return default, [len(data) for data in protocol.data]
@@ -466,7 +467,7 @@ def test_wrong_arguments_are_refused_in_the_same_words(same, call):
 GOOD_CALLS = {
     "bytes": lambda t, a: t.sendto(b"data"),
     "own address": lambda t, a: t.sendto(b"data", a),
-    "equal address": lambda t, a: t.sendto(b"data", tuple(list(a))),
+    "equal address": lambda t, a: t.sendto(b"data", (a[0], a[1])),
     "None": lambda t, a: t.sendto(b"data", None),
     "keywords": lambda t, a: t.sendto(addr=a, data=b"data"),
     "one keyword": lambda t, a: t.sendto(b"data", addr=None),
@@ -546,7 +547,7 @@ def test_a_refused_datagram_is_told_to_the_protocol(same):
         transport, protocol = await endpoint(remote_addr=address)
         for turn in range(3):
             transport.sendto(b"x")
-            await until(lambda: len(protocol.seen) == turn + 2)
+            await until(lambda turn=turn: len(protocol.seen) == turn + 2)
         await ended(transport)
         return protocol.seen
 
@@ -793,7 +794,7 @@ def test_sending_after_the_end_does_the_same(same, connected, caplog):
         transport = client if connected else server
         transport.close()
         results = []
-        for turn in range(2):
+        for _turn in range(2):
             for _ in range(7):
                 try:
                     results.append(transport.sendto(b"x", server.get_extra_info("sockname")))
@@ -847,7 +848,8 @@ def test_a_closed_transport_is_collected(run):
         transport, protocol = await endpoint()
         transport.me = transport
         burst(transport, NUMBERS)
-        await until(lambda: len(protocol.data) == len(NUMBERS))
+        data = protocol.data
+        await until(lambda: len(data) == len(NUMBERS))
         await ended(transport)
         refs = [weakref.ref(transport), weakref.ref(protocol)]
         del transport, protocol
@@ -903,7 +905,7 @@ def test_callbacks_see_the_same_context_variables(same):
         var.set("later")
         for turn in range(3):
             burst(transport, [b"x"] * 2)
-            await until(lambda: len(protocol.data) == 2 * turn + 2)
+            await until(lambda turn=turn: len(protocol.data) == 2 * turn + 2)
         transport.sendto(bytes(70000), ("127.0.0.1", 9))
         transport.pause_reading()
         var.set("resumer")
