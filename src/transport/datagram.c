@@ -1,4 +1,4 @@
-/* datagram.c - the DatagramTransport type: state, attributes, sending.
+/* datagram.c - the DatagramTransport type: its state and attributes.
  *
  * States: new -> open, by _open() -> closing -> gone, when asyncio's own
  * _call_connection_lost() sets _sock, _protocol and _loop to None.  The flags
@@ -10,7 +10,6 @@
 #include "py/args.h"
 #include "py/sockobj.h"
 
-#include <errno.h>
 #include <stddef.h>
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
@@ -144,168 +143,6 @@ datagram_py__open(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* ---- sending ---- */
-
-/* Where a datagram goes: 1, 0 for asyncio's method to find out, -1. */
-static int
-find_destination(CaDatagram *self, PyObject *address, ca_sockaddr *scratch,
-                 const struct sockaddr **to, socklen_t *length)
-{
-    PyObject *fixed = self->address == NULL ? Py_None : self->address;
-    if (fixed != Py_None) {
-        if (address != Py_None && address != fixed) {
-            int same = PyObject_RichCompareBool(fixed, address, Py_EQ);
-            if (same <= 0) {
-                return same;
-            }
-        }
-        address = fixed;
-    }
-    if (self->connected) {
-        *to = NULL;
-        *length = 0;
-        return 1;
-    }
-    return ca_peers_destination(&self->peers, self->family, address, scratch,
-                                to, length);
-}
-
-/* One system call; repeated after a signal, as the socket module does it.
- * Bytes sent, -errno, or -1 with an exception of a signal handler. */
-static Py_ssize_t
-send_bytes(const CaDatagram *self, const void *bytes, Py_ssize_t nbytes,
-           const struct sockaddr *to, socklen_t length)
-{
-    for (;;) {
-        ssize_t sent = sendto(self->fd, bytes, (size_t)nbytes, MSG_DONTWAIT,
-                              to, length);
-        if (sent >= 0) {
-            return sent;
-        }
-        if (errno != EINTR) {
-            return -errno;
-        }
-        if (PyErr_CheckSignals() < 0) {
-            return -1;
-        }
-    }
-}
-
-int
-ca_datagram_tell_error(CaDatagram *self, int err)
-{
-    errno = -err;
-    PyErr_SetFromErrno(PyExc_OSError); /* ENOMEM too is the kernel's */
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodOneArg(
-        (PyObject *)self, self->st->names[CA_STR__error_received], exc);
-    Py_DECREF(exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* The kernel has refused a datagram: 0 for asyncio's method to queue it, 1 when
- * the protocol was told, -1 when that failed.  May run Python. */
-static int
-send_failed(CaDatagram *self, int err)
-{
-    if (err == -EAGAIN || err == -EWOULDBLOCK) {
-        return 0;
-    }
-    return ca_datagram_tell_error(self, err) < 0 ? -1 : 1;
-}
-
-static bool
-buffer_is_empty(const CaDatagram *self)
-{
-    return self->buffer == NULL || PyObject_Size(self->buffer) == 0;
-}
-
-/* Send at once: 1, 0 when asyncio's method has to do it, -1.  Runs Python
- * only when the comparison of addresses or a refusal does. */
-static int
-send_now(CaDatagram *self, PyObject *address, const void *bytes,
-         Py_ssize_t nbytes)
-{
-    ca_sockaddr scratch;
-    const struct sockaddr *to;
-    socklen_t length;
-    int found = find_destination(self, address, &scratch, &to, &length);
-    if (found <= 0) {
-        return found;
-    }
-    if (!ca_datagram_usual(self)) {
-        return 0;                      /* the comparison has closed it */
-    }
-    Py_ssize_t sent = send_bytes(self, bytes, nbytes, to, length);
-    if (sent >= 0) {
-        return 1;
-    }
-    return PyErr_Occurred() ? -1 : send_failed(self, (int)sent);
-}
-
-static int
-try_send(CaDatagram *self, PyObject *data, PyObject *address)
-{
-    if (self->conn_lost != 0 || !ca_datagram_usual(self) ||
-        !buffer_is_empty(self)) {
-        return 0;
-    }
-    if (PyBytes_CheckExact(data)) {
-        Py_ssize_t nbytes = PyBytes_GET_SIZE(data);
-        return nbytes == 0
-                   ? 0
-                   : send_now(self, address, PyBytes_AS_STRING(data), nbytes);
-    }
-    if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
-        !PyMemoryView_Check(data)) {
-        return 0;
-    }
-    Py_buffer view;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        PyErr_Clear();
-        return 0;
-    }
-    int sent = view.len == 0 ? 0 : send_now(self, address, view.buf, view.len);
-    PyBuffer_Release(&view);
-    return sent;
-}
-
-PyDoc_STRVAR(sendto_doc,
-"sendto($self, data, addr=None)\n--\n\n"
-"Send a datagram, at once if the kernel takes it; else it is queued.\n\n"
-"`addr` is where it goes; None is the address that the transport was made\n"
-"with.  Bytes-like data that can change is copied before it is queued.\n\n"
-"Errors: TypeError for data that is not bytes, bytearray or memoryview,\n"
-"ValueError for an address other than the transport's own.  What the kernel\n"
-"refuses goes to the protocol's error_received().\n"
-"Threads: the loop's own thread only.\n"
-"Source: asyncio, \"Datagram Transports\".");
-
-static PyObject *
-datagram_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
-{
-    CaDatagram *self = (CaDatagram *)op;
-    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    int sent = 0;
-    if (nkw == 0 && (nargs == 1 || nargs == 2)) {
-        sent = try_send(self, args[0], nargs == 1 ? Py_None : args[1]);
-    } else if (nkw == 1 && nargs == 1 &&
-               PyTuple_GET_ITEM(kwnames, 0) == self->st->names[CA_STR_addr]) {
-        sent = try_send(self, args[0], args[1]);
-    }
-    if (sent < 0) {
-        return NULL;
-    }
-    if (sent > 0) {
-        Py_RETURN_NONE;
-    }
-    return ca_stock_call(self->st->StockDatagram,
-                         self->st->names[CA_STR_sendto], op, args, nargs,
-                         kwnames);
-}
-
 /* ---- small questions ---- */
 
 PyDoc_STRVAR(is_closing_doc,
@@ -325,7 +162,9 @@ PyDoc_STRVAR(get_write_buffer_size_doc,
 static PyObject *
 datagram_py_get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return PyLong_FromSsize_t(((CaDatagram *)op)->buffer_size);
+    CaDatagram *self = (CaDatagram *)op;
+    return ca_datagram_flush(self) < 0 ? NULL
+                                       : PyLong_FromSsize_t(self->buffer_size);
 }
 
 /* ---- receiving: what asyncio's methods call ---- */
@@ -434,6 +273,9 @@ static PyObject *
 datagram_get_buffer(PyObject *op, void *Py_UNUSED(closure))
 {
     CaDatagram *self = (CaDatagram *)op;
+    if (ca_datagram_flush(self) < 0) {
+        return NULL;
+    }
     if (self->buffer == NULL) {
         self->buffer = PyObject_CallNoArgs(self->st->deque);
     }
@@ -454,8 +296,8 @@ datagram_set_buffer(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef datagram_methods[] = {
-    {"sendto", FASTCALL(datagram_py_sendto), METH_FASTCALL | METH_KEYWORDS,
-     sendto_doc},
+    {"sendto", FASTCALL(ca_datagram_py_sendto), METH_FASTCALL | METH_KEYWORDS,
+     ca_datagram_sendto_doc},
     {"is_closing", datagram_py_is_closing, METH_NOARGS, is_closing_doc},
     {"get_write_buffer_size", datagram_py_get_write_buffer_size, METH_NOARGS,
      get_write_buffer_size_doc},

@@ -12,6 +12,20 @@
 #include "loop/watcher.h"
 #include "transport/peers.h"
 
+enum { CA_DATAGRAM_BATCH = 32 };
+
+/* Datagrams that leave when a batch is delivered; lives on the stack of whoever
+ * delivers it. */
+typedef struct {
+    int count;
+    uint64_t since_ticks;              /* when delivering began */
+    PyObject *data[CA_DATAGRAM_BATCH]; /* strong; exact bytes */
+    PyObject *address[CA_DATAGRAM_BATCH]; /* strong */
+    struct mmsghdr messages[CA_DATAGRAM_BATCH];
+    struct iovec parts[CA_DATAGRAM_BATCH];
+    struct sockaddr_in6 to[CA_DATAGRAM_BATCH];
+} ca_gather;
+
 typedef struct {
     PyObject_HEAD
     PyObject *extra;                   /* strong; the base's slot, first */
@@ -31,6 +45,8 @@ typedef struct {
                                           read and may not be delivered yet */
     ca_watcher watcher;
     ca_peers peers;
+    ca_gather *gather;                /* borrowed: of the deliverer below us on
+                                          the stack; NULL: send at once */
     Py_ssize_t buffer_size;
     Py_ssize_t max_size;
     Py_ssize_t conn_lost;
@@ -45,6 +61,7 @@ typedef struct {
     char connected;                    /* send(), not sendto() */
     char usual;                        /* sock is what it was opened with */
     char delivering;                   /* datagram_received() is running */
+    char slow;                         /* its protocol took long last time */
     char claimed;                      /* it has fd, see loop/claims.h */
 } CaDatagram;
 
@@ -60,6 +77,24 @@ bool ca_datagram_usual(const CaDatagram *self);
 /* Call error_received() of the protocol with the OSError of `err` (-errno); 0
  * or -1.  May run Python. */
 int ca_datagram_tell_error(CaDatagram *self, int err);
+
+/* ---- datagram_send.c ---- */
+
+extern const char ca_datagram_sendto_doc[];
+PyObject *ca_datagram_py_sendto(PyObject *op, PyObject *const *args,
+                                Py_ssize_t nargs, PyObject *kwnames);
+
+/* Send what is gathered; there is something to send to.  0, or -1 with an
+ * exception of the protocol's, or the one that was set.  May run Python. */
+int ca_datagram_flush_gathered(CaDatagram *self);
+
+static inline int
+ca_datagram_flush(CaDatagram *self)
+{
+    return self->gather == NULL || self->gather->count == 0
+               ? 0
+               : ca_datagram_flush_gathered(self);
+}
 
 /* ---- datagram_read.c ---- */
 

@@ -19,11 +19,14 @@
 #include <stdlib.h>
 
 enum {
-    BATCH = 32,
+    BATCH = CA_DATAGRAM_BATCH,
     PATIENCE = 16,                     /* single reads between two attempts */
     SLOT_SIZE = 65536,                 /* the largest datagram of IP */
     /* Slots do not all begin in the same set of the caches. */
     SLOT_STRIDE = SLOT_SIZE + 2112,
+    /* What a quick protocol does with a datagram takes less, and so long may
+     * gathered datagrams wait. */
+    QUICK_NS = 20000,
 };
 
 typedef struct {
@@ -216,6 +219,19 @@ may_deliver(const CaDatagram *self)
     return !self->closing && !self->paused && self->conn_lost == 0;
 }
 
+static inline int64_t
+taken_ns(const CaLoop *loop, uint64_t since_ticks)
+{
+    return ca_pace_between_ns(&loop->pace, since_ticks, ca_clock_ticks());
+}
+
+static inline bool
+gathered_too_long(const CaDatagram *self, const CaLoop *loop)
+{
+    return self->gather != NULL && self->gather->count > 0 &&
+           taken_ns(loop, self->gather->since_ticks) > QUICK_NS;
+}
+
 /* Call datagram_received() as long as the protocol wants it; how many were used
  * up.  *failed: the last call has raised. */
 static int
@@ -234,6 +250,9 @@ call_protocol(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
         i++;
         *failed = done == NULL;
         Py_XDECREF(done);
+        if (gathered_too_long(self, loop) && ca_datagram_flush(self) < 0) {
+            *failed = true;
+        }
     } while (!*failed && i < batch->count && may_deliver(self) &&
              !loop->stopping);
     return i;
@@ -280,19 +299,36 @@ keep_rest(CaDatagram *self, const ca_batch *batch, int first, int result)
     return result;
 }
 
+/* call_protocol(), with the answers to a batch gathered if it is quick; 0, or
+ * -1 with the exception of the protocol. */
+static int
+call_and_send(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
+              int *next)
+{
+    ca_gather gather;
+    bool failed;
+    gather.count = 0;
+    gather.since_ticks = ca_clock_ticks();
+    self->gather = batch->count > 1 && !self->slow ? &gather : NULL;
+    self->delivering = true;
+    *next = call_protocol(self, loop, batch, &failed);
+    self->slow = taken_ns(loop, gather.since_ticks) > *next * QUICK_NS;
+    if (ca_datagram_flush(self) < 0) {
+        failed = true;
+    }
+    self->gather = NULL;
+    self->delivering = false;
+    return failed ? -1 : 0;
+}
+
 /* Deliver a batch, and let go of it; the context is entered.  0, or -1 with
  * the exception of the protocol. */
 static int
 deliver(CaDatagram *self, const CaLoop *loop, ca_batch *batch)
 {
-    bool failed = false;
     int next = 0;
-    if (batch->count > 0) {
-        self->delivering = true;
-        next = call_protocol(self, loop, batch, &failed);
-        self->delivering = false;
-    }
-    int result = failed ? -1 : 0;
+    int result = batch->count == 0 ? 0
+                                   : call_and_send(self, loop, batch, &next);
     if (next < batch->count || self->kept != NULL) {
         result = keep_rest(self, batch, next, result);
     }
