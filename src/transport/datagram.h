@@ -14,8 +14,8 @@
 
 enum { CA_DATAGRAM_BATCH = 32 };
 
-/* Datagrams that leave when a batch is delivered; lives on the stack of whoever
- * delivers it. */
+/* Datagrams that leave when a batch is delivered; lives on the stack of
+ * whoever delivers it. */
 typedef struct {
     int count;
     uint64_t since_ticks;              /* when delivering began */

@@ -232,8 +232,8 @@ gathered_too_long(const CaDatagram *self, const CaLoop *loop)
            taken_ns(loop, self->gather->since_ticks) > QUICK_NS;
 }
 
-/* Call datagram_received() as long as the protocol wants it; how many were used
- * up.  *failed: the last call has raised. */
+/* Call datagram_received() as long as the protocol wants it; how many were
+ * used up.  *failed: the last call has raised. */
 static int
 call_protocol(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
               bool *failed)

@@ -73,8 +73,8 @@ ca_datagram_tell_error(CaDatagram *self, int err)
     return done == NULL ? -1 : 0;
 }
 
-/* The kernel has refused a datagram: 0 for asyncio's method to queue it, 1 when
- * the protocol was told, -1 when that failed.  May run Python. */
+/* The kernel has refused a datagram: 0 for asyncio's method to queue it, 1
+ * when the protocol was told, -1 when that failed.  May run Python. */
 static int
 send_failed(CaDatagram *self, int err)
 {
@@ -92,7 +92,8 @@ buffer_is_empty(const CaDatagram *self)
 
 /* ---- gathered ---- */
 
-/* asyncio's method: it tries again, and queues what the kernel does not take. */
+/* asyncio's method: it tries again, and queues what the kernel does not
+ * take. */
 static int
 send_by_stock(CaDatagram *self, PyObject *data, PyObject *address)
 {
@@ -104,8 +105,8 @@ send_by_stock(CaDatagram *self, PyObject *data, PyObject *address)
     return done == NULL ? -1 : 0;
 }
 
-/* Send those from `first` on, or as many as one call takes; how many were dealt
- * with is added to *first.  0, or -1 with an exception of the protocol. */
+/* Send those from `first` on, or as many as one call takes; how many were
+ * dealt with is added to *first.  0, or -1 with an exception of the protocol. */
 static int
 send_some(CaDatagram *self, ca_gather *g, int count, int *first)
 {

@@ -45,8 +45,8 @@ table(ca_peer **peers)
     return *peers;
 }
 
-/* The place for a new one: `slot`, whose owner moves to the place beside it, and
- * the owner of that one is forgotten. */
+/* The place for a new one: `slot`, whose owner moves to the place beside it,
+ * and the owner of that one is forgotten. */
 static ca_peer *
 make_room(ca_peer *peers, size_t slot)
 {

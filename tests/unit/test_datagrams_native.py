@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import tempfile
+import time
 import warnings
 import weakref
 
@@ -426,6 +427,145 @@ def test_a_nested_turn_does_not_lose_datagrams(loop):
     loop.run_until_complete(ended(transport))
 
 
+# ---- answers to a burst, which leave together ----
+
+
+async def warm_up(transport, protocol):
+    """Let bursts come until the transport expects them."""
+    for _ in range(6):
+        seen = len(protocol.data)
+        burst(transport, NUMBERS)
+        await until(lambda seen=seen: len(protocol.data) == seen + len(NUMBERS))
+    protocol.data.clear()
+
+
+class Answering(Log):
+    """Answer to the socket `to`; what and how is up to answer()."""
+
+    to = None
+
+    def datagram_received(self, data, addr):
+        self.data.append(data)
+        if self.to is not None:
+            self.answer(int(data), self.transport)
+
+
+ANSWERS = {
+    "bytes": lambda self, i, t: t.sendto(b"%d" % i, self.to),
+    "bytes and others": lambda self, i, t: t.sendto(
+        [bytes, bytearray, memoryview, bytes][i % 4](b"%d" % i), self.to
+    ),
+    "two each": lambda self, i, t: [t.sendto(b"%d.%d" % (i, j), self.to) for j in (0, 1)],
+    "some too long": lambda self, i, t: t.sendto(b"%d" % i * (70000 if i % 5 == 2 else 1), self.to),
+    "some empty": lambda self, i, t: t.sendto(b"" if i % 5 == 2 else b"%d" % i, self.to),
+    "by name": lambda self, i, t: t.sendto(b"%d" % i, ("localhost", self.to[1])),
+    "buffer size": lambda self, i, t: (
+        t.sendto(b"%d" % i, self.to),
+        self.note(t.get_write_buffer_size(), len(t._buffer)),
+    ),
+    "close": lambda self, i, t: (t.sendto(b"%d" % i, self.to), i == 9 and t.close()),
+    "abort": lambda self, i, t: (t.sendto(b"%d" % i, self.to), i == 9 and t.abort()),
+    "behind close": lambda self, i, t: (i == 9 and t.close(), t.sendto(b"%d" % i, self.to)),
+    "pause": lambda self, i, t: (t.sendto(b"%d" % i, self.to), i == 9 and t.pause_reading()),
+    "failure": lambda self, i, t: (t.sendto(b"%d" % i, self.to), i % 10 == 9 and {}[i]),
+    "wrong data": lambda self, i, t: t.sendto(str(i) if i % 10 == 9 else b"%d" % i, self.to),
+    "no address": lambda self, i, t: t.sendto(b"%d" % i, None if i == 9 else self.to),
+}
+
+
+@pytest.mark.parametrize("how", ANSWERS)
+def test_answers_to_a_burst_are_the_same(same, how):
+    class Protocol(Answering):
+        def answer(self, i, transport):
+            ANSWERS[how](self, i, transport)
+
+    async def main():
+        transport, protocol = await endpoint(Protocol)
+        await warm_up(transport, protocol)
+        with plain_socket() as sock:
+            protocol.to = sock.getsockname()
+            burst(transport, NUMBERS)
+            await until(lambda: transport.is_closing() or len(protocol.data) in (10, 40))
+            if how != "pause":
+                await until(lambda: transport.is_closing() or len(protocol.data) == 40)
+            await asyncio.sleep(0.002)
+            found = await drain(sock, 100, turns=50)
+        await ended(transport)
+        return protocol.data, found, protocol.seen
+
+    assert same(main)[0][1]
+
+
+def test_answers_leave_before_an_interrupt_leaves_the_loop(new_loop):
+    loop = new_loop()
+
+    class Protocol(Answering):
+        def answer(self, i, transport):
+            transport.sendto(b"%d" % i, self.to)
+            if i == 9:
+                raise KeyboardInterrupt
+
+    transport, protocol = loop.run_until_complete(endpoint(Protocol))
+    loop.run_until_complete(warm_up(transport, protocol))
+    with plain_socket() as sock:
+        protocol.to = sock.getsockname()
+        burst(transport, NUMBERS)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert [sock.recv(10, socket.MSG_DONTWAIT) for _ in range(10)] == NUMBERS[:10]
+        loop.run_until_complete(until(lambda: len(protocol.data) == 40))
+    loop.run_until_complete(ended(transport))
+
+
+def test_a_slow_protocol_keeps_no_answer_back(run):
+    late = []
+
+    class Protocol(Answering):
+        def answer(self, i, transport):
+            if i > 0:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        late.append(int(self.sock.recv(10, socket.MSG_DONTWAIT)))
+                self.note(i, len(late))
+            transport.sendto(b"%d" % i, self.to)
+            time.sleep(0.0005)
+
+    async def main():
+        transport, protocol = await endpoint(Protocol)
+        await warm_up(transport, protocol)
+        with plain_socket() as sock:
+            protocol.sock, protocol.to = sock, sock.getsockname()
+            burst(transport, NUMBERS)
+            await until(lambda: len(protocol.data) == 40)
+        await ended(transport)
+        return protocol.seen[1:-1]
+
+    assert run(main) == [(i, i) for i in range(1, 40)]
+
+
+def test_an_error_of_an_answer_may_fail_itself(same):
+    class Protocol(Answering):
+        def answer(self, i, transport):
+            transport.sendto(bytes(70000) if i in (3, 20) else b"%d" % i, self.to)
+
+        def error_received(self, exc):
+            self.note("error", exc.errno)
+            raise LookupError
+
+    async def main():
+        transport, protocol = await endpoint(Protocol)
+        await warm_up(transport, protocol)
+        with plain_socket() as sock:
+            protocol.to = sock.getsockname()
+            burst(transport, NUMBERS)
+            await until(lambda: len(protocol.data) == 40)
+            found = await drain(sock, 38)
+        await ended(transport)
+        return protocol.data, found, protocol.seen
+
+    same(main)
+
+
 # ---- arguments of sendto() ----
 
 
@@ -652,11 +792,11 @@ async def full_transport(extra=b""):
                     await protocol.lost
 
 
-async def drain(receiver, count):
+async def drain(receiver, count, turns=10000):
     """Receive so many datagrams, letting the loop run."""
     found = []
     receiver.setblocking(False)
-    for _ in range(10000):
+    for _ in range(turns):
         with contextlib.suppress(BlockingIOError):
             found.append(receiver.recv(100_000))
         if len(found) == count:
