@@ -202,14 +202,13 @@ static PyObject *
 datagram_py__read_ready(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaDatagram *self = (CaDatagram *)op;
-    bool paused = self->paused && self->kept != NULL;
-    if (paused || self->conn_lost != 0) {
-        Py_RETURN_NONE;                /* what is kept waits for its time */
+    if (!ca_datagram_reading(self)) {
+        Py_RETURN_NONE;                /* not any more, since it was queued */
     }
     if (!ca_datagram_usual(self) || self->max_size <= 0 ||
         self->max_size > CA_READ_BUFFER_SIZE) {
         return ca_stock_call(self->st->StockDatagram,
-                             self->st->names[CA_STR__read_ready], op, NULL, 0,
+                             self->st->names[CA_STR__read_ready], op, &op, 0,
                              NULL);
     }
     return ca_datagram_read(self) < 0 ? NULL : Py_NewRef(Py_None);

@@ -78,6 +78,13 @@ bool ca_datagram_usual(const CaDatagram *self);
  * or -1.  May run Python. */
 int ca_datagram_tell_error(CaDatagram *self, int err);
 
+/* The protocol may get datagrams. */
+static inline bool
+ca_datagram_reading(const CaDatagram *self)
+{
+    return !self->closing && !self->paused && self->conn_lost == 0;
+}
+
 /* ---- datagram_send.c ---- */
 
 extern const char ca_datagram_sendto_doc[];

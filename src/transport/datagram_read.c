@@ -213,12 +213,6 @@ report(CaDatagram *self, CaLoop *loop, PyObject *context)
     return result;
 }
 
-static inline bool
-may_deliver(const CaDatagram *self)
-{
-    return !self->closing && !self->paused && self->conn_lost == 0;
-}
-
 static inline int64_t
 taken_ns(const CaLoop *loop, uint64_t since_ticks)
 {
@@ -253,7 +247,7 @@ call_protocol(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
         if (gathered_too_long(self, loop) && ca_datagram_flush(self) < 0) {
             *failed = true;
         }
-    } while (!*failed && i < batch->count && may_deliver(self) &&
+    } while (!*failed && i < batch->count && ca_datagram_reading(self) &&
              !loop->stopping);
     return i;
 }

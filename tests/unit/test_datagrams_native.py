@@ -306,6 +306,24 @@ def test_a_paused_transport_keeps_the_rest_for_later(same, at):
     assert same(main)[0] == (at, [*NUMBERS, b"late"])
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_pausing_takes_a_delivery_back_that_is_queued(same, debug):
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, protocol = await endpoint()
+        burst(transport, NUMBERS)
+        loop.call_soon(transport.pause_reading)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        count = len(protocol.data)
+        transport.resume_reading()
+        await until(lambda: len(protocol.data) == len(NUMBERS))
+        await ended(transport)
+        return count, protocol.data
+
+    assert same(main, debug=debug)[0] == (0, NUMBERS)
+
+
 def test_what_a_paused_transport_keeps_dies_with_it(same):
     class Pausing(Log):
         def datagram_received(self, data, addr):
