@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casyncio import _native
+from casyncio import _datagrams, _native
 from casyncio._transports import Hooks, TransportTable
 
 # Private names of these are used below; each has a test that names it.
@@ -31,6 +31,11 @@ _unix_events: Any = unix_events
 
 _CALLBACK_SOURCE_TAKES_DEBUG = (
     "debug" in inspect.signature(_format_helpers._format_callback_source).parameters
+)
+
+_DATAGRAMS_ARE_EXCLUSIVE = (
+    "_ensure_fd_no_transport"
+    in asyncio.SelectorEventLoop._make_datagram_transport.__code__.co_names  # type: ignore[attr-defined]
 )
 
 
@@ -134,6 +139,18 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
             if executor is not None:
                 self._default_executor = None
                 executor.shutdown(wait=False)
+
+    # ---- transports ----
+
+    def _make_datagram_transport(
+        self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        if not _datagrams.suit(self, sock):
+            stock: Any = super()
+            return stock._make_datagram_transport(sock, protocol, address, waiter, extra)
+        if _DATAGRAMS_ARE_EXCLUSIVE:
+            self._ensure_fd_no_transport(sock)
+        return _datagrams.DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     # ---- signals ----
 

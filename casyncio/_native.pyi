@@ -118,6 +118,32 @@ class Acceptor:
     def _resume(self) -> None: ...
 
 @disjoint_base
+class DatagramTransport(asyncio.DatagramTransport):
+    max_size: int
+    _address: Any
+    _buffer: Any
+    _buffer_size: int
+    _closing: bool
+    _conn_lost: int
+    _high_water: Any
+    _loop: Any
+    _low_water: Any
+    _paused: bool
+    _protocol: Any
+    _protocol_connected: bool
+    _protocol_paused: bool
+    _server: Any
+    _sock: Any
+    @property
+    def _sock_fd(self) -> int: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+    def sendto(self, data: Any, addr: Any = None) -> None: ...
+    def _open(self, loop: Any, sock: Any, connected: Any, /) -> None: ...
+    def _read_ready(self) -> None: ...
+    def _watch_reading(self) -> None: ...
+
+@disjoint_base
 class Handle:
     @property
     def __class__(self) -> type[Any]: ...

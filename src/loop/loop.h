@@ -58,7 +58,10 @@ typedef struct CaLoop {
 
     ca_dnode held;                     /* transports that hold bytes back */
     uint32_t callback_serial;          /* of the callback that runs */
-    char *read_buffer;                 /* owned; NULL until a transport reads */
+    size_t queued_before;              /* callbacks that were ready when the
+                                          last look at descriptors was over */
+    char *read_buffer;                /* owned; NULL until a transport reads */
+    void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */
     size_t claims_cap;

@@ -114,6 +114,7 @@ deliver_finished(CaLoop *self)
 {
     const ca_op *op;
     void *owner;
+    self->queued_before = self->ready.count;
     while ((owner = ca_reactor_next(&self->reactor, &op)) != NULL) {
         ca_watcher *watcher = ca_owner_watcher(owner);
         int result = watcher == NULL

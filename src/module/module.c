@@ -13,6 +13,7 @@
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
 #include "transport/stream.h"
+#include "transport/datagram.h"
 
 #include <stddef.h>
 
@@ -118,6 +119,10 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(write),
     NAME(writelines),
     NAME(list_of_data),
+    NAME(addr),
+    NAME(datagram_received),
+    NAME(sendto),
+    NAME(_error_received),
 };
 #undef NAME
 
@@ -186,6 +191,11 @@ static const struct {
      "StreamReaderProtocol", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
+    {offsetof(ca_state, StockDatagramBase), "asyncio.transports",
+     "DatagramTransport", false},
+    {offsetof(ca_state, StockDatagram), "asyncio.selector_events",
+     "_SelectorDatagramTransport", false},
+    {offsetof(ca_state, deque), "collections", "deque", false},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
@@ -299,6 +309,18 @@ make_transport_types(PyObject *module, ca_state *st)
         return PyErr_Occurred() ? -1 : 0;
     }
     return PyModule_AddType(module, st->StreamType);
+}
+
+/* Datagram transports, where the base has the fields that are known. */
+static int
+make_datagram_type(PyObject *module, ca_state *st)
+{
+    if (ca_datagram_base_fits(st)) {
+        st->DatagramType = make_type(module, &ca_datagram_spec,
+                                     (PyTypeObject *)st->StockDatagramBase);
+        return st->DatagramType == NULL ? -1 : 0;
+    }
+    return 0;
 }
 
 /* ---- the module ---- */
@@ -425,6 +447,7 @@ module_exec(PyObject *module)
     st->context_sharing = sharing != 0;
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
+        make_datagram_type(module, st) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -443,6 +466,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
+    Py_VISIT(st->DatagramType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->enter_task);
@@ -472,6 +496,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
+    Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->enter_task);

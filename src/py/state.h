@@ -30,6 +30,8 @@ typedef struct ca_state {
     PyTypeObject *FutureIterType;
     PyTypeObject *TasksPublisherType;
 
+    PyTypeObject *DatagramType;        /* NULL: the base has other fields */
+
     PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
     PyTypeObject *StockTask;           /* strong; _asyncio.Task */
     PyObject *CancelledError;          /* strong */
@@ -44,6 +46,9 @@ typedef struct ca_state {
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */
     PyObject *StockThreadSafeHandle;   /* 3.14: its class; else NULL */
+    PyObject *StockDatagramBase;       /* asyncio.DatagramTransport */
+    PyObject *StockDatagram;           /* what stock's loop makes of it */
+    PyObject *deque;                   /* collections.deque */
     PyObject *StockBaseLoop;           /* asyncio.BaseEventLoop */
     PyObject *StockSelectorLoop;       /* BaseSelectorEventLoop */
     PyObject *futures_module;          /* asyncio.futures */
@@ -71,7 +76,7 @@ typedef struct ca_state {
 
     PyObject *empty_function;          /* strong; see run.c */
 
-    PyObject *names[128];               /* strong, interned; see CA_STR_* */
+    PyObject *names[128];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;
@@ -199,6 +204,10 @@ enum {
     CA_STR_write,
     CA_STR_writelines,
     CA_STR_list_of_data,
+    CA_STR_addr,
+    CA_STR_datagram_received,
+    CA_STR_sendto,
+    CA_STR__error_received,
     CA_STR_COUNT,
 };
 

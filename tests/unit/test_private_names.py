@@ -86,3 +86,14 @@ def test_contexts_are_shared_between_handles(loop):
     assert contexts[0][0] is contexts[1][0]
     for handle in handles:
         handle.cancel()
+
+
+def test_stock_datagram_transport_has_the_methods_that_are_borrowed():
+    from casyncio import _datagrams
+
+    stock = selector_events._SelectorDatagramTransport
+    assert _datagrams.reason is None
+    for name in (*_datagrams._BORROWED, "_sendto_ready", "_read_ready", "sendto"):
+        assert callable(getattr(stock, name))
+    assert callable(futures._set_result_unless_cancelled)
+    assert asyncio.DatagramTransport.__basicsize__ == asyncio.BaseTransport.__basicsize__
