@@ -76,7 +76,8 @@ ca_stream_fd(const CaStream *self)
 
 /* ---- readiness ---- */
 
-/* Debug mode: as a handle, so that it is timed and reported as stock's. */
+/* As stock does it: with a handle, which waits its turn behind what was queued
+ * before, and which debug mode times and reports. */
 static int
 queue_ready(CaStream *self, ca_op_kind kind)
 {
@@ -100,7 +101,7 @@ stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
     if (self->lost) {
         return 0;
     }
-    if (loop->debug) {
+    if (loop->debug || loop->queued_before > 0) {
         return queue_ready(self, kind);
     }
     PyObject *context = Py_NewRef(self->context);
