@@ -106,7 +106,8 @@ send_by_stock(CaDatagram *self, PyObject *data, PyObject *address)
 }
 
 /* Send those from `first` on, or as many as one call takes; how many were
- * dealt with is added to *first.  0, or -1 with an exception of the protocol. */
+ * dealt with is added to *first.  0, or -1 with an exception of the
+ * protocol. */
 static int
 send_some(CaDatagram *self, ca_gather *g, int count, int *first)
 {

@@ -2,8 +2,9 @@
  *
  * Two small tables, with two places for each: from the kernel's bytes to the
  * tuple that was made of them, and from a tuple to the bytes that it means.
- * Both only spare work: whatever is not found is worked out anew.  They hold IPv4 and
- * IPv6 addresses in their plain form, so tuples of exact str and int.
+ * Both only spare work: whatever is not found is worked out anew.  They
+ * hold IPv4 and IPv6 addresses in their plain form, so tuples of exact str and
+ * int.
  */
 #ifndef CA_TRANSPORT_PEERS_H
 #define CA_TRANSPORT_PEERS_H
