@@ -31,6 +31,7 @@ WORDS = [
     (r"<(casyncio\.|asyncio\.)?_?(Selector|Unix|Native)?"
      r"(Socket|Datagram|ReadPipe|WritePipe|Subprocess)Transport\b", r"<\3Transport"),
     (r"\bfd=\d+", "fd=N"),
+    (r"\b([Pp]ipe|descriptor) \d+", r"\1 N"),
     (r"\bpid=\d+", "pid=N"),
     (r"\bTask-\d+", "Task-N"),
     (r"('(?:127\.\d+\.\d+\.\d+|::1)', )\d{2,5}", r"\1PORT"),
@@ -371,11 +372,15 @@ def _warned(trace, collect):
     """Write warnings down; ResourceWarnings only when the program is about them."""
     if collect:
         gc.collect()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-        if collect:
-            gc.collect()
+        gc.freeze()  # makes the collection below cheap
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+            if collect:
+                gc.collect()
+    finally:
+        gc.unfreeze()
     for warning in caught:
         if collect or warning.category is not ResourceWarning:
             trace("warnings", warning.category, str(warning.message))
