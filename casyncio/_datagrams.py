@@ -80,7 +80,7 @@ def suit(loop: Any, sock: Any) -> bool:
 
 if reason is None:
 
-    class DatagramTransport(_native.DatagramTransport, asyncio.Transport):
+    class _SelectorDatagramTransport(_native.DatagramTransport, asyncio.Transport):
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
 
         if TYPE_CHECKING:  # of those that are borrowed
@@ -142,6 +142,9 @@ if reason is None:
                 raise error
             except OSError as exc:
                 self._protocol.error_received(exc)
+
+    # Named as asyncio's, because the name shows in reprs and in what the loop reports.
+    DatagramTransport = _SelectorDatagramTransport
 
     for _name in _BORROWED:
         setattr(DatagramTransport, _name, getattr(_stock, _name))

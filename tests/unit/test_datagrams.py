@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import socket
-import sys
 
 import pytest
 from traces import DatagramRecorder, patient, until
@@ -432,9 +431,6 @@ def test_a_peer_that_goes_away_while_datagrams_are_queued_is_told(same_trace):
 
 
 @pytest.mark.ours("stock 3.13 counts 8 bytes of header in and never out again")
-@pytest.mark.xfail(
-    sys.version_info >= (3, 13), strict=True, reason="until the native transports land"
-)
 def test_the_size_of_the_queue_returns_to_zero(trace_on):
     async def program(trace):
         client, peer, count = await full_endpoint(trace)

@@ -11,9 +11,6 @@ from traces import Recorder, patient, read, read_all, reset, send, until
 
 MEGABYTE = bytes(range(256)) * 4096
 QUARTER = MEGABYTE[: 1 << 18]
-broken_since_312 = pytest.mark.xfail(
-    sys.version_info >= (3, 12), strict=True, reason="until the native transports land"
-)
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -117,7 +114,6 @@ WIDE = {
 
 
 @pytest.mark.ours("stock counts items, not bytes, of a wide view")
-@broken_since_312
 @pytest.mark.parametrize("view", WIDE.values(), ids=WIDE)
 def test_a_queued_view_of_wide_items_is_sent_whole(trace_on, kind, view):
     async def program(trace):
@@ -172,7 +168,7 @@ def test_writelines_takes_and_refuses_what_stocks_does(same_trace, name):
 
 
 EMPTY_LINES = [
-    pytest.param(lambda: iter(()), b"!", id="empty generator", marks=broken_since_312),
+    pytest.param(lambda: iter(()), b"!", id="empty generator"),
     pytest.param(lambda: [b"", b""], b"!", id="empty lines"),
     pytest.param(lambda: [b"", b"a", b"", b"b", b""], b"ab!", id="some empty"),
 ]
@@ -293,7 +289,6 @@ def test_a_bytearray_sent_at_once_is_free_again(trace_on, kind, view):
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
-@broken_since_312
 def test_a_bytearray_changed_after_write_does_not_change_the_wire(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -308,7 +303,6 @@ def test_a_bytearray_changed_after_write_does_not_change_the_wire(trace_on, kind
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
-@broken_since_312
 def test_a_partly_sent_bytearray_may_be_changed_and_resized(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -323,7 +317,6 @@ def test_a_partly_sent_bytearray_may_be_changed_and_resized(trace_on, kind):
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
-@broken_since_312
 def test_lines_changed_after_writelines_do_not_change_the_wire(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -338,7 +331,6 @@ def test_lines_changed_after_writelines_do_not_change_the_wire(trace_on, kind):
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 keep the view and use it after its release")
-@broken_since_312
 def test_a_view_released_after_write_is_sent_all_the_same(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -666,7 +658,6 @@ def test_methods_of_a_lost_transport_return_what_stocks_do(same_trace, kind):
 
 
 @pytest.mark.ours("stock 3.12 and 3.13.0 do not pause: CVE-2024-12254")
-@broken_since_312
 def test_writelines_pauses_the_protocol(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -700,7 +691,6 @@ async def queue_small_writes(trace, count):
 
 
 @pytest.mark.ours("stock sums all queued pieces at each write: cpython#146507")
-@broken_since_312
 def test_small_queued_writes_cost_the_same_however_many_there_are(trace_on):
     def program(trace):
         few, many = 400, 3200

@@ -253,7 +253,6 @@ def test_a_transport_is_closed_from_inside_pause_writing(same_trace, kind, how):
 
 
 @pytest.mark.ours("stock then calls connection_lost twice and fails in the second call")
-@pytest.mark.xfail(strict=True, reason="until the native transports land")
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_a_transport_is_closed_from_inside_resume_writing(trace_on, kind, how):
     async def program(trace):
@@ -1051,9 +1050,6 @@ def test_writes_while_close_flushes_are_sent(same_trace, kind):
 
 
 @pytest.mark.ours("stock 3.12 raises TypeError: 'NoneType' object is not callable")
-@pytest.mark.xfail(
-    sys.version_info >= (3, 12), strict=True, reason="until the native transports land"
-)
 def test_writelines_after_close_is_dropped_like_write(trace_on, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
