@@ -10,6 +10,7 @@
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "transport/sockcall.h"
 
 #include <stddef.h>
 
@@ -68,6 +69,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(close),
     NAME(send),
     NAME(is_closing),
+    NAME(create_future),
 };
 #undef NAME
 
@@ -126,6 +128,8 @@ static const struct {
      false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
+    {offsetof(ca_state, warn_unawaited), "warnings",
+     "_warn_unawaited_coroutine", true},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
@@ -208,6 +212,10 @@ static int
 make_task_types(PyObject *module, ca_state *st)
 {
     ca_dlist_init(&st->all_tasks);
+    st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
+    if (st->SockCallType == NULL) {
+        return -1;
+    }
     if (!ca_guard_sizes_fit(st)) {
         return 0;
     }
@@ -336,10 +344,12 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
+    Py_VISIT(st->SockCallType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
     Py_VISIT(st->socket_fileno);
+    Py_VISIT(st->socket_methods);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -357,10 +367,12 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
+    Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->socket_fileno);
+    Py_CLEAR(st->socket_methods);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));
@@ -386,6 +398,7 @@ module_free(void *module)
     ca_freelist_clear(&st->handles);
     ca_freelist_clear(&st->timers);
     ca_freelist_clear(&st->future_iters);
+    ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);
 }

@@ -29,6 +29,7 @@ typedef struct ca_state {
     PyTypeObject *TaskType;
     PyTypeObject *FutureIterType;
     PyTypeObject *TasksPublisherType;
+    PyTypeObject *SockCallType;        /* made even when FutureType is not */
 
     PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
     PyTypeObject *StockTask;           /* strong; _asyncio.Task */
@@ -46,17 +47,20 @@ typedef struct ca_state {
     PyObject *futures_module;          /* asyncio.futures */
     PyObject *tasks_module;            /* asyncio.tasks */
     PyObject *extract_stack;           /* format_helpers.extract_stack */
+    PyObject *warn_unawaited;          /* of warnings; NULL: none there */
 
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
+    PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
+    unsigned int socket_version;       /* of the class that had them */
 
     /* The loop's own versions of what users may override, see overrides.h. */
-    PyObject *native_methods[8];       /* strong */
+    PyObject *native_methods[24];      /* strong */
 
     PyObject *empty_function;          /* strong; see run.c */
 
-    PyObject *names[64];               /* strong, interned; see CA_STR_* */
+    PyObject *names[128];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;
@@ -68,6 +72,7 @@ typedef struct ca_state {
     ca_freelist futures;
     ca_freelist tasks;
     ca_freelist future_iters;
+    ca_freelist sock_calls;
 
     ca_dnode all_tasks;                /* every native Task that lives */
     uint64_t task_count;               /* for the names of tasks */
@@ -131,6 +136,7 @@ enum {
     CA_STR_close,
     CA_STR_send,
     CA_STR_is_closing,
+    CA_STR_create_future,
     CA_STR_COUNT,
 };
 
