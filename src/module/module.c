@@ -11,6 +11,7 @@
 #include "task/registry.h"
 #include "task/task.h"
 #include "transport/sockcall.h"
+#include "transport/sockwatch.h"
 
 #include <stddef.h>
 
@@ -213,7 +214,8 @@ make_task_types(PyObject *module, ca_state *st)
 {
     ca_dlist_init(&st->all_tasks);
     st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
-    if (st->SockCallType == NULL) {
+    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
         return -1;
     }
     if (!ca_guard_sizes_fit(st)) {
@@ -345,6 +347,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
     Py_VISIT(st->SockCallType);
+    Py_VISIT(st->SockWatchType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
@@ -368,6 +371,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
     Py_CLEAR(st->SockCallType);
+    Py_CLEAR(st->SockWatchType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);

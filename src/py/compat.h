@@ -88,6 +88,13 @@ ca_thread_context_borrow(void)
     return PyThreadState_Get()->context;
 }
 
+/* Whether a weak reference is one to `op`, which is alive. */
+static inline bool
+ca_weakref_refers_to(PyObject *ref, PyObject *op)
+{
+    return ((PyWeakReference *)ref)->wr_object == op;
+}
+
 /* Whether new coroutines are to remember where they were made. */
 static inline bool
 ca_thread_tracks_origins(void)

@@ -30,6 +30,7 @@ typedef struct ca_state {
     PyTypeObject *FutureIterType;
     PyTypeObject *TasksPublisherType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
+    PyTypeObject *SockWatchType;
 
     PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
     PyTypeObject *StockTask;           /* strong; _asyncio.Task */

@@ -36,6 +36,7 @@ static void
 spend(CaSockCall *self)
 {
     self->state = CA_SOCKCALL_SPENT;
+    Py_CLEAR(self->watch);
     Py_CLEAR(self->view);
     Py_CLEAR(self->future);
     Py_CLEAR(self->inner);
@@ -55,13 +56,22 @@ spend_failed(CaSockCall *self)
     return PYGEN_ERROR;
 }
 
+/* `keep`: the watch for bytes may serve the next call. */
 static void
-stop_watching(CaSockCall *self)
+stop_watching(CaSockCall *self, bool keep)
 {
-    if (self->loop != NULL && self->fd >= 0) {
-        ca_watcher_stop(self->loop, &self->watcher, self->fd, self->op->kind);
-        self->fd = -1;
+    CaSockWatch *watch = self->watch;
+    if (self->state == CA_SOCKCALL_SPENT) {
+        return;
     }
+    if (watch != NULL) {
+        self->watch = NULL;
+        ca_sockwatch_end(self->loop, watch, self, keep);
+        Py_DECREF(watch);
+    } else if (self->fd >= 0) {
+        ca_watcher_stop(self->loop, &self->watcher, self->fd, self->op->kind);
+    }
+    self->fd = -1;
 }
 
 /* ---- stock's coroutine in our place ---- */
@@ -130,6 +140,18 @@ check_no_transport(CaSockCall *self)
     return done == NULL ? -1 : 0;
 }
 
+static int
+start_watching(CaSockCall *self)
+{
+    if (self->op->kind == CA_OP_POLL_OUT) {
+        return ca_watcher_start(self->loop, &self->watcher, self->fd,
+                                CA_OP_POLL_OUT);
+    }
+    self->watch = ca_sockwatch_begin(self->loop, self->args[0], self->fd,
+                                     self);
+    return self->watch == NULL ? -1 : 0;
+}
+
 /* Yield a future that is done when the operation is. */
 static PySendResult
 begin_waiting(CaSockCall *self, PyObject **result)
@@ -137,9 +159,8 @@ begin_waiting(CaSockCall *self, PyObject **result)
     self->fd = ca_sockobj_fd(self->st, self->args[0]);
     self->future = (CaFuture *)ca_future_new(self->loop);
     if (self->future == NULL || check_no_transport(self) < 0 ||
-        ca_watcher_start(self->loop, &self->watcher, self->fd,
-                         self->op->kind) < 0) {
-        stop_watching(self);
+        start_watching(self) < 0) {
+        stop_watching(self, false);
         return spend_failed(self);
     }
     self->state = CA_SOCKCALL_WAITING;
@@ -148,15 +169,19 @@ begin_waiting(CaSockCall *self, PyObject **result)
     return PYGEN_NEXT;
 }
 
-/* The descriptor is ready: try again, and finish the future. */
 static int
 call_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
 {
-    CaSockCall *self = (CaSockCall *)op;
+    return ca_sockcall_ready(loop, (CaSockCall *)op);
+}
+
+int
+ca_sockcall_ready(CaLoop *loop, CaSockCall *self)
+{
     CaFuture *fut = self->future;
     PyObject *result = NULL;
     if (self->state != CA_SOCKCALL_WAITING || fut->state != CA_PENDING) {
-        stop_watching(self);           /* cancelled, and not resumed yet */
+        stop_watching(self, false);    /* cancelled, and not resumed yet */
         return 0;
     }
     Py_INCREF(fut);
@@ -167,11 +192,11 @@ call_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
         status = -1;
     } else if (outcome == CA_SOCKCALL_FAILED) {
         PyObject *exc = PyErr_GetRaisedException();
-        stop_watching(self);
+        stop_watching(self, false);
         status = current ? ca_future_fail(loop->st, fut, exc) : 0;
         Py_DECREF(exc);
     } else if (outcome == CA_SOCKCALL_DONE) {
-        stop_watching(self);
+        stop_watching(self, self->keep);
         status = current ? ca_future_finish(loop->st, fut, result) : 0;
     }
     Py_XDECREF(result);
@@ -208,7 +233,7 @@ resume(CaSockCall *self, PyObject **result)
 {
     CaFuture *fut = self->future;
     self->state = CA_SOCKCALL_RUNNING;
-    stop_watching(self);
+    stop_watching(self, false);
     if (fut->state == CA_PENDING) {
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         return spend_failed(self);
@@ -402,7 +427,7 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     } else {
         raise_by(self, make_mouthpiece(self), args, nargs);
     }
-    stop_watching(self);
+    stop_watching(self, false);
     (void)spend_failed(self);
     return NULL;
 }
@@ -426,7 +451,7 @@ call_py_close(PyObject *op, PyObject *Py_UNUSED(none))
         (void)spend_failed(self);
         return NULL;
     }
-    stop_watching(self);
+    stop_watching(self, false);
     spend(self);
     return closed;
 }
@@ -566,11 +591,14 @@ ca_sockcall_new(CaLoop *loop, const ca_sock_op *op, PyObject *const *args,
     self->view = NULL;
     self->weakrefs = NULL;
     self->st = st;
-    self->watcher.vt = &watcher_vt;
+    self->watcher = (ca_watcher){.vt = &watcher_vt};
+    self->watch = NULL;
     self->size = 0;
     self->fd = -1;
     self->state = CA_SOCKCALL_NEW;
     self->nargs = (uint8_t)nargs;
+    self->keep = false;
+    self->drained = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -611,6 +639,7 @@ call_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->future);
     Py_VISIT(self->inner);
     Py_VISIT(self->view);
+    Py_VISIT(self->watch);
     for (int i = 0; i < CA_SOCKCALL_MAX_ARGS; i++) {
         Py_VISIT(self->args[i]);
     }

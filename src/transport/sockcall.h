@@ -14,6 +14,7 @@
 
 #include "loop/watcher.h"
 #include "task/task.h"
+#include "transport/sockwatch.h"
 
 #include <stdbool.h>
 
@@ -47,18 +48,21 @@ typedef struct CaSockCall {
     PyObject *view;                    /* strong; memoryview of what is sent */
     PyObject *weakrefs;
     ca_state *st;                      /* borrowed: our type keeps it alive */
-    ca_watcher watcher;
+    ca_watcher watcher;                /* of a call that waits for room */
+    CaSockWatch *watch;                /* strong; of one that waits for bytes */
     Py_ssize_t size;                   /* wanted; or of it, sent already */
     int fd;                            /* that is watched */
     uint8_t state;                     /* ca_sockcall_state */
     uint8_t nargs;
+    bool keep;                         /* the watch; the last try has set it: */
+    bool drained;                      /* nothing is left to be received */
 } CaSockCall;
 
 /* One per method. */
 typedef struct ca_sock_op {
     const char *name;
     ca_op_kind kind;                   /* what it waits for */
-    /* First try. */
+    /* First try; left out when it is known to be in vain. */
     ca_sock_outcome (*start)(CaSockCall *call, PyObject **result);
     /* Another one; never CA_SOCKCALL_STOCK. */
     ca_sock_outcome (*again)(CaSockCall *call, PyObject **result);
@@ -78,6 +82,10 @@ extern PyType_Spec ca_sockcall_spec;
 /* Whether a call on that loop with that socket may be ours.  May run Python
  * (a metaclass). */
 bool ca_sockcall_is_plain(CaLoop *loop, PyObject *sock);
+
+/* The descriptor is ready: try again, and finish the future.  0, or -1 with
+ * the exception that must leave the loop. */
+int ca_sockcall_ready(CaLoop *loop, CaSockCall *self);
 
 /* A new call.  args: the method's, all of them, the socket first. */
 PyObject *ca_sockcall_new(CaLoop *loop, const ca_sock_op *op,

@@ -128,10 +128,28 @@ plain_size(PyObject *arg, Py_ssize_t *size)
     return *size >= 0;
 }
 
+/* The last call on that stream has left nothing, and nothing has come since
+ * we last looked: wait at once. */
+static bool
+known_empty(const CaSockCall *call)
+{
+    return ca_sockwatch_is_drained(call->loop, sock_of(call), fd_of(call));
+}
+
+/* A stream that gives less than was asked for has no more.  An end of stream
+ * stays: who kept watching would be told of it all the time. */
+static void
+note_received(CaSockCall *call, Py_ssize_t asked, Py_ssize_t received)
+{
+    bool stream = ca_sockobj_traits(sock_of(call)).type == SOCK_STREAM;
+    call->drained = stream && received < asked;
+    call->keep = received > 0 && (call->drained || !stream);
+}
+
 /* Receive into new bytes.  Up to the size of the loop's buffer they get their
  * final size at once; asking for more costs a block of that size. */
 static ca_sock_outcome
-receive_bytes(const CaSockCall *call, ca_sockaddr *from, PyObject **result)
+receive_bytes(CaSockCall *call, ca_sockaddr *from, PyObject **result)
 {
     Py_ssize_t received;
     ca_sock_outcome outcome;
@@ -158,8 +176,11 @@ receive_bytes(const CaSockCall *call, ca_sockaddr *from, PyObject **result)
             Py_DECREF(bytes);
         }
     }
-    return outcome == CA_SOCKCALL_DONE && *result == NULL ? CA_SOCKCALL_FAILED
-                                                          : outcome;
+    if (outcome == CA_SOCKCALL_DONE) {
+        note_received(call, call->size, received);
+        return *result == NULL ? CA_SOCKCALL_FAILED : CA_SOCKCALL_DONE;
+    }
+    return outcome;
 }
 
 /* (value, address), taking the value; NULL with an exception. */
@@ -188,9 +209,11 @@ again_recv(CaSockCall *call, PyObject **result)
 static ca_sock_outcome
 start_recv(CaSockCall *call, PyObject **result)
 {
-    return plain_size(call->args[ARG_FIRST], &call->size)
-               ? again_recv(call, result)
-               : CA_SOCKCALL_STOCK;
+    if (!plain_size(call->args[ARG_FIRST], &call->size)) {
+        return CA_SOCKCALL_STOCK;
+    }
+    return call->size > 0 && known_empty(call) ? CA_SOCKCALL_AGAIN
+                                               : again_recv(call, result);
 }
 
 static ca_sock_outcome
@@ -241,6 +264,7 @@ try_recv_into(CaSockCall *call, PyObject **result, Py_buffer *target)
     if (target->len > 0) {             /* else the method does not ask */
         outcome = receive(call, target->buf, target->len, NULL, &received);
     }
+    note_received(call, target->len, received);
     PyBuffer_Release(target);
     if (outcome == CA_SOCKCALL_DONE) {
         *result = PyLong_FromSsize_t(received);
@@ -253,8 +277,14 @@ static ca_sock_outcome
 start_recv_into(CaSockCall *call, PyObject **result)
 {
     Py_buffer target;
-    return open_target(call, &target) ? try_recv_into(call, result, &target)
-                                      : CA_SOCKCALL_STOCK;
+    if (!open_target(call, &target)) {
+        return CA_SOCKCALL_STOCK;
+    }
+    if (target.len > 0 && known_empty(call)) {
+        PyBuffer_Release(&target);
+        return CA_SOCKCALL_AGAIN;
+    }
+    return try_recv_into(call, result, &target);
 }
 
 static ca_sock_outcome
@@ -277,6 +307,7 @@ try_recvfrom_into(CaSockCall *call, PyObject **result, Py_buffer *target)
     Py_ssize_t size = call->size == 0 ? target->len : call->size;
     ca_sock_outcome outcome = receive(call, target->buf, size, &from,
                                       &received);
+    note_received(call, size, received);
     PyBuffer_Release(target);
     if (outcome == CA_SOCKCALL_DONE) {
         *result = with_address(PyLong_FromSsize_t(received), &from);
@@ -558,6 +589,7 @@ again_accept(CaSockCall *call, PyObject **result)
     if (fd < 0) {
         return (ca_sock_outcome)verdict;
     }
+    call->keep = true;                 /* more connections are expected */
     *result = with_address(make_socket(call, fd), &from);
     return *result == NULL ? CA_SOCKCALL_FAILED : CA_SOCKCALL_DONE;
 }
