@@ -77,6 +77,9 @@ class SockCall:
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
 
 @final
+class SockWatch: ...
+
+@final
 class TasksPublisher:
     def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
 

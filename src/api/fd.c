@@ -423,8 +423,9 @@ loop_py__watched_fds(PyObject *op, PyObject *Py_UNUSED(none))
     PyObject *dict = PyDict_New();
     for (size_t fd = 0; dict != NULL && fd < watches->cap; fd++) {
         const ca_watch *watch = watches->by_fd[fd];
-        if (watch == NULL || (!ca_owner_visible(watch->owner[CA_OP_POLL_IN]) &&
-                              !ca_owner_visible(watch->owner[CA_OP_POLL_OUT]))) {
+        if (watch == NULL ||
+            (!ca_owner_visible(watch->owner[CA_OP_POLL_IN]) &&
+             !ca_owner_visible(watch->owner[CA_OP_POLL_OUT]))) {
             continue;
         }
         PyObject *key = PyLong_FromSize_t(fd);

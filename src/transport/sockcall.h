@@ -49,12 +49,12 @@ typedef struct CaSockCall {
     PyObject *weakrefs;
     ca_state *st;                      /* borrowed: our type keeps it alive */
     ca_watcher watcher;                /* of a call that waits for room */
-    CaSockWatch *watch;                /* strong; of one that waits for bytes */
+    CaSockWatch *watch;               /* strong; of one that waits for bytes */
     Py_ssize_t size;                   /* wanted; or of it, sent already */
     int fd;                            /* that is watched */
     uint8_t state;                     /* ca_sockcall_state */
     uint8_t nargs;
-    bool keep;                         /* the watch; the last try has set it: */
+    bool keep;                        /* the watch; the last try has set it: */
     bool drained;                      /* nothing is left to be received */
 } CaSockCall;
 

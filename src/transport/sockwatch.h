@@ -19,10 +19,10 @@ struct CaSockCall;
 typedef struct {
     PyObject_HEAD
     ca_watcher watcher;
-    PyObject *sock_ref;                /* strong: weak reference to the socket */
+    PyObject *sock_ref;              /* strong: weak reference to the socket */
     struct CaSockCall *waiting;        /* strong; NULL: idle */
     int fd;
-    bool drained;                     /* the last call has taken all there was */
+    bool drained;                   /* the last call has taken all there was */
 } CaSockWatch;
 
 extern PyType_Spec ca_sockwatch_spec;

@@ -41,6 +41,19 @@ def stream_pair():
     return sockets(*socket.socketpair())
 
 
+@contextlib.contextmanager
+def stream_pair_with(number):
+    """Give a pair whose first socket has the number, which is free."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            ends = stack.enter_context(stream_pair())
+            numbers = [end.fileno() for end in ends]
+            if number in numbers:
+                yield ends if numbers[0] == number else ends[::-1]
+                return
+            assert min(numbers) < number, "somebody else has taken it"
+
+
 def datagram_pair():
     return sockets(*socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
 
@@ -1383,9 +1396,7 @@ def test_a_number_that_is_used_again_is_not_touched_by_the_cancellation(run):
             await settle()
             number = a.fileno()
             a.close()
-            c, d = socket.socketpair()
-            with sockets(c, d):
-                assert c.fileno() == number
+            with stream_pair_with(number) as (c, d):
                 seen = []
                 loop._add_reader(c, lambda: seen.append(c.recv(10)))
                 task.cancel()
@@ -1410,8 +1421,7 @@ def test_a_number_that_is_used_again_for_the_next_call(run):
                 assert await loop.sock_recv(a, 10) == b"one"
                 task = loop.create_task(loop.sock_recv(a, 10))
                 await settle()
-            with stream_pair() as (c, d):
-                assert c.fileno() == number
+            with stream_pair_with(number) as (c, d):
                 loop.call_later(0.001, d.send, b"two")
                 assert await loop.sock_recv(c, 10) == b"two"
                 task.cancel()
@@ -1733,6 +1743,165 @@ def test_sockets_come_and_go_under_the_same_number(run):
         assert len(numbers) < 10
 
     run(program)
+
+
+# ---- one call after another on a socket whose watch may have stayed ----
+
+
+async def receive_after_waiting(loop, a, b):
+    loop.call_later(0.001, b.send, b"first")
+    assert await loop.sock_recv(a, 10) == b"first"
+
+
+def test_bytes_that_came_since_the_last_call_are_found(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            seen = []
+            for i in range(5):
+                await receive_after_waiting(loop, a, b)
+                b.send(b"%d" % i)
+                if i % 2:
+                    await settle()
+                seen.append(await loop.sock_recv(a, 10))
+            return seen
+
+    assert same(program) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_different_calls_follow_each_other(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            seen = []
+            buffer = bytearray(3)
+            for i in range(3):
+                loop.call_later(0.001, b.send, b"%d" % i)
+                seen.append(await loop.sock_recv(a, 10))
+                loop.call_later(0.001, b.send, b"into%d" % i)
+                seen.append((await loop.sock_recv_into(a, buffer), bytes(buffer)))
+                loop.call_later(0.001, b.send, b"from%d" % i)
+                seen.append(await loop.sock_recvfrom(a, 100))
+                seen.append(await loop.sock_recv(a, 0))
+            return seen
+
+    assert same(program)[:2] == [b"0", (3, b"int")]
+
+
+@pytest.mark.parametrize("end", ["peer closes", "peer shuts down", "own shutdown"])
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_an_end_of_stream_after_a_call_is_found(same, end, when):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            action, args = {
+                "peer closes": (b.close, ()),
+                "peer shuts down": (b.shutdown, (socket.SHUT_WR,)),
+                "own shutdown": (a.shutdown, (socket.SHUT_RD,)),
+            }[end]
+            if when == "before":
+                action(*args)
+            else:
+                loop.call_later(0.002, action, *args)
+            return [await loop.sock_recv(a, 10) for _ in range(2)]
+
+    assert same(program) == [b"", b""]
+
+
+def test_a_new_object_for_the_same_descriptor_is_watched_anew(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            number = a.fileno()
+            with socket.socket(fileno=a.detach()) as again:
+                assert again.fileno() == number
+                again.setblocking(False)
+                await receive_after_waiting(loop, again, b)
+                b.send(b"more")
+                return await loop.sock_recv(again, 10), await attempt(loop.sock_recv(a, 10))
+
+    assert same(program)[1][3] == errno.EBADF
+
+
+def test_a_closed_socket_whose_copy_is_open_does_not_keep_the_loop_busy(run):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            number = a.fileno()
+            with a.dup() as copy:
+                a.close()
+                with stream_pair_with(number) as (c, d):
+                    b.send(b"for the copy")
+                    await settle()
+                    await receive_after_waiting(loop, c, d)
+                    d.send(b"for c")
+                    assert await loop.sock_recv(c, 10) == b"for c"
+                    before = time.process_time()
+                    await asyncio.sleep(0.2)
+                    assert time.process_time() - before < 0.1
+                assert copy.recv(100) == b"for the copy"
+
+    run(program)
+
+
+def test_two_objects_for_one_descriptor_take_turns(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            twin = socket.socket(fileno=a.fileno())
+            try:
+                twin.setblocking(False)
+                for sock in (a, twin, a, twin, twin):
+                    await receive_after_waiting(loop, sock, b)
+                b.send(b"last")
+                return await loop.sock_recv(a, 10)
+            finally:
+                twin.detach()
+
+    assert same(program) == b"last"
+
+
+def test_a_call_that_is_cancelled_after_others_watches_no_more(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            task = loop.create_task(loop.sock_recv(a, 10))
+            await settle()
+            assert len(loop._selector.get_map()) >= 1
+            task.cancel()
+            await asyncio.wait([task])
+            b.send(b"late")
+            await settle()
+            return loop.remove_reader(a), await loop.sock_recv(a, 10)
+
+    assert same(program) == (False, b"late")
+
+
+def test_a_loop_may_be_left_for_another_between_two_calls(same, new_loop):
+    other = new_loop()
+
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            done = await loop.run_in_executor(
+                None, lambda: other.run_until_complete(receive_after_waiting(other, a, b))
+            )
+            await receive_after_waiting(loop, a, b)
+            return done
+
+    same(program)
+
+
+def test_a_transport_of_the_descriptor_is_noticed_between_two_calls(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            await receive_after_waiting(loop, a, b)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=a)
+            transport.pause_reading()
+            raw = transport.get_extra_info("socket")._sock
+            result = await attempt(loop.sock_recv(raw, 10))
+            transport.abort()
+            await settle()
+            return result[:2]
+
+    assert same(program) == ("error", RuntimeError)
 
 
 # ---- overrides ----
