@@ -56,7 +56,7 @@ ca_loop_time_s(CaLoop *self)
     return now_s;
 }
 
-/* glibc gives the end of the heap back to the kernel whenever 128 KiB of it are
+/* glibc gives the end of the heap back to the kernel when 128 KiB of it are
  * free, so that messages of that size would cost page faults, each of them.
  * It learns better from a larger block that is freed, once. */
 static void

@@ -19,8 +19,8 @@ int ca_sockobj_init(ca_state *st);
 /* A socket.socket or of a subclass of it that does not replace fileno(). */
 bool ca_sockobj_check(const ca_state *st, PyObject *op);
 
-/* A socket.socket itself, whose methods are those that the class was born with:
- * nobody can tell whether they are called.  False as well when the struct does
+/* A socket.socket itself, whose methods are those that the class was born
+ * with: nobody can tell whether they are called.  False as well when the struct does
  * not look as we think. */
 bool ca_sockobj_is_plain(ca_state *st, PyObject *op);
 

@@ -1,8 +1,8 @@
 /* sockwatch.h - watching a socket for one receiving call after another.
  *
- * A call that waits for bytes has a watch; when it is done, the watch may stay
- * armed for the next call on the same socket object, which saves both of them
- * a system call.  Such an idle watch is nobody's business: the loop shows none,
+ * A call that waits for bytes has a watch; when it is done, the watch may
+ * stay armed for the next call on the same socket object, which saves both of
+ * them a system call.  Such an idle watch is nobody's business: the loop shows none,
  * anybody takes the descriptor over, and it is dropped as soon as it is told
  * that the descriptor is ready.
  *
