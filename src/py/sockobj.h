@@ -20,8 +20,8 @@ int ca_sockobj_init(ca_state *st);
 bool ca_sockobj_check(const ca_state *st, PyObject *op);
 
 /* A socket.socket itself, whose methods are those that the class was born
- * with: nobody can tell whether they are called.  False as well when the struct does
- * not look as we think. */
+ * with: nobody can tell whether they are called.  False as well when the
+ * struct does not look as we think. */
 bool ca_sockobj_is_plain(ca_state *st, PyObject *op);
 
 /* What a plain one says of itself. */

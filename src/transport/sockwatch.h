@@ -2,9 +2,9 @@
  *
  * A call that waits for bytes has a watch; when it is done, the watch may
  * stay armed for the next call on the same socket object, which saves both of
- * them a system call.  Such an idle watch is nobody's business: the loop shows none,
- * anybody takes the descriptor over, and it is dropped as soon as it is told
- * that the descriptor is ready.
+ * them a system call.  Such an idle watch is nobody's business: the loop shows
+ * none, anybody takes the descriptor over, and it is dropped as soon as it is
+ * told that the descriptor is ready.
  *
  * It serves the very object for which it was made, as long as that has the
  * descriptor for which it was made: a weak reference and the number tell.
