@@ -144,9 +144,10 @@ unwatch(CaLoop *self, ca_op_kind kind, PyObject *fileobj)
     if (owner == NULL) {
         Py_RETURN_FALSE;
     }
+    PyObject *watched = ca_owner_visible(owner) ? Py_True : Py_False;
     int result = ca_owner_retire(owner);
     ca_fileobjs_forget(self, fd);
-    return result < 0 ? NULL : Py_NewRef(Py_True);
+    return result < 0 ? NULL : Py_NewRef(watched);
 }
 
 /* Refuse a descriptor that a transport of ours has claimed, unless that one is
@@ -406,8 +407,8 @@ loop_py__watched(PyObject *op, PyObject *number)
     void *reader = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_IN);
     void *writer = ca_reactor_owner(&self->reactor, fd, CA_OP_POLL_OUT);
     return PyTuple_Pack(
-        2, reader == NULL ? Py_None : ca_owner_object_borrow(reader),
-        writer == NULL ? Py_None : ca_owner_object_borrow(writer));
+        2, ca_owner_visible(reader) ? ca_owner_object_borrow(reader) : Py_None,
+        ca_owner_visible(writer) ? ca_owner_object_borrow(writer) : Py_None);
 }
 
 PyDoc_STRVAR(_watched_fds_doc,
@@ -421,7 +422,10 @@ loop_py__watched_fds(PyObject *op, PyObject *Py_UNUSED(none))
     const ca_watch_table *watches = &self->reactor.watches;
     PyObject *dict = PyDict_New();
     for (size_t fd = 0; dict != NULL && fd < watches->cap; fd++) {
-        if (watches->by_fd[fd] == NULL) {
+        const ca_watch *watch = watches->by_fd[fd];
+        if (watch == NULL ||
+            (!ca_owner_visible(watch->owner[CA_OP_POLL_IN]) &&
+             !ca_owner_visible(watch->owner[CA_OP_POLL_OUT]))) {
             continue;
         }
         PyObject *key = PyLong_FromSize_t(fd);

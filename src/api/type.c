@@ -10,7 +10,7 @@
 PyDoc_STRVAR(loop_doc,
 "Native half of casyncio.Loop; not to be created by itself.");
 
-enum { MAX_METHODS = 96 };
+enum { MAX_METHODS = 128 };
 
 /* Method descriptors point into the table, so it lives as long as the process;
  * every interpreter fills in the same values. */
@@ -22,6 +22,7 @@ join_methods(void)
     const PyMethodDef *const chapters[] = {
         ca_lifecycle_methods, ca_schedule_methods, ca_fd_methods,
         ca_task_methods,      ca_debug_methods,    ca_net_methods,
+        ca_sock_methods,
     };
     size_t n = 0;
     for (size_t i = 0; i < sizeof(chapters) / sizeof(chapters[0]); i++) {

@@ -23,6 +23,7 @@ typedef struct {
 /* A member of the object that watches. */
 typedef struct {
     const ca_watcher_vt *vt;
+    bool idle;                         /* armed, but nobody waits: not shown */
 } ca_watcher;
 
 static inline PyObject *
@@ -49,6 +50,14 @@ ca_owner_watcher(void *owner)
 {
     uintptr_t word = (uintptr_t)owner;
     return (word & 1) != 0 ? (ca_watcher *)(word & ~(uintptr_t)1) : NULL;
+}
+
+/* Whether an owner, NULL or not, is one that others should see. */
+static inline bool
+ca_owner_visible(void *owner)
+{
+    const ca_watcher *watcher = ca_owner_watcher(owner);
+    return owner != NULL && (watcher == NULL || !watcher->idle);
 }
 
 /* The object behind an owner that is not NULL. */

@@ -14,6 +14,8 @@
 #include "transport/reader_feed.h"
 #include "transport/stream.h"
 #include "transport/datagram.h"
+#include "transport/sockcall.h"
+#include "transport/sockwatch.h"
 
 #include <stddef.h>
 
@@ -123,6 +125,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(datagram_received),
     NAME(sendto),
     NAME(_error_received),
+    NAME(create_future),
 };
 #undef NAME
 
@@ -196,6 +199,8 @@ static const struct {
     {offsetof(ca_state, StockDatagram), "asyncio.selector_events",
      "_SelectorDatagramTransport", false},
     {offsetof(ca_state, deque), "collections", "deque", false},
+    {offsetof(ca_state, warn_unawaited), "warnings",
+     "_warn_unawaited_coroutine", true},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
@@ -278,6 +283,11 @@ static int
 make_task_types(PyObject *module, ca_state *st)
 {
     ca_dlist_init(&st->all_tasks);
+    st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
+    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
+        return -1;
+    }
     if (!ca_guard_sizes_fit(st)) {
         return 0;
     }
@@ -467,6 +477,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
     Py_VISIT(st->DatagramType);
+    Py_VISIT(st->SockCallType);
+    Py_VISIT(st->SockWatchType);
     Py_VISIT(st->tasks_publisher);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->enter_task);
@@ -479,6 +491,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->AcceptorType);
     Py_VISIT(st->SocketTransport);
     Py_VISIT(st->socket_fileno);
+    Py_VISIT(st->socket_methods);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -497,6 +510,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
     Py_CLEAR(st->DatagramType);
+    Py_CLEAR(st->SockCallType);
+    Py_CLEAR(st->SockWatchType);
     Py_CLEAR(st->tasks_publisher);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->enter_task);
@@ -509,6 +524,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->AcceptorType);
     Py_CLEAR(st->SocketTransport);
     Py_CLEAR(st->socket_fileno);
+    Py_CLEAR(st->socket_methods);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));
@@ -534,6 +550,7 @@ module_free(void *module)
     ca_freelist_clear(&st->handles);
     ca_freelist_clear(&st->timers);
     ca_freelist_clear(&st->future_iters);
+    ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);
 }

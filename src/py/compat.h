@@ -8,6 +8,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <structmember.h>
 
 /* The newest mirror also serves Pythons newer than it: it compiles there, and
@@ -103,6 +104,20 @@ static inline PyObject *
 ca_thread_context_borrow(void)
 {
     return PyThreadState_Get()->context;
+}
+
+/* Whether a weak reference is one to `op`, which is alive. */
+static inline bool
+ca_weakref_refers_to(PyObject *ref, PyObject *op)
+{
+    return ((PyWeakReference *)ref)->wr_object == op;
+}
+
+/* Whether new coroutines are to remember where they were made. */
+static inline bool
+ca_thread_tracks_origins(void)
+{
+    return PyThreadState_Get()->coroutine_origin_tracking_depth > 0;
 }
 
 /* Bring a finished object of a free list back to life with one reference. */

@@ -8,13 +8,38 @@ typedef struct {
     int family;
     int type;
     int proto;
+    PyObject *(*errorhandler)(void);
+    int64_t timeout_ns;                /* 0: does not block; < 0: for ever */
 } socket_head;
+
+/* The methods whose work we do in their place. */
+static const char *const plain_methods[] = {
+    "recv",   "recv_into",  "recvfrom",    "recvfrom_into", "send",
+    "sendto", "connect",    "accept",      "_accept",       "getsockopt",
+    "fileno", "gettimeout", "setblocking", "__init__",
+};
+enum { N_PLAIN = sizeof(plain_methods) / sizeof(plain_methods[0]) };
+
+/* Whether settimeout(argument) stores that many nanoseconds. */
+static bool
+timeout_fits(PyObject *sock, PyObject *steal_argument, int64_t timeout_ns)
+{
+    PyObject *done = steal_argument == NULL
+                         ? NULL
+                         : PyObject_CallMethod(sock, "settimeout", "O",
+                                               steal_argument);
+    bool fits = done != NULL &&
+                ((const socket_head *)sock)->timeout_ns == timeout_ns;
+    Py_XDECREF(steal_argument);
+    Py_XDECREF(done);
+    return fits;
+}
 
 /* Make a socket with known values and look for them. */
 static int
 layout_fits(PyObject *socket_type)
 {
-    PyObject *sock = PyObject_CallFunction(socket_type, "iiii", 1, 5, 0, -1);
+    PyObject *sock = PyObject_CallFunction(socket_type, "iii", 1, 5, 0);
     if (sock == NULL) {
         PyErr_Clear();                 /* no descriptor left, say */
         return 0;
@@ -23,7 +48,10 @@ layout_fits(PyObject *socket_type)
     long fd = number == NULL ? -1 : PyLong_AsLong(number);
     const socket_head *head = (const socket_head *)sock;
     int fits = fd >= 0 && head->fd == fd && head->family == 1 &&
-               head->type == 5 && head->proto == 0;
+               head->type == 5 && head->proto == 0 &&
+               timeout_fits(sock, PyFloat_FromDouble(2.5), 2500000000) &&
+               timeout_fits(sock, Py_NewRef(Py_None), -1000000000) &&
+               timeout_fits(sock, PyLong_FromLong(0), 0);
     Py_XDECREF(number);
     PyObject *done = PyObject_CallMethod(sock, "close", NULL);
     fits = fits && done != NULL && head->fd == -1;
@@ -36,16 +64,79 @@ layout_fits(PyObject *socket_type)
     return fits;
 }
 
+/* The methods of socket.socket now: a tuple; NULL with an exception. */
+static PyObject *
+look_up_methods(const ca_state *st)
+{
+    PyObject *found = PyTuple_New(N_PLAIN);
+    for (int i = 0; found != NULL && i < N_PLAIN; i++) {
+        PyObject *method = PyObject_GetAttrString(st->Socket,
+                                                  plain_methods[i]);
+        if (method == NULL) {
+            Py_CLEAR(found);
+        } else {
+            PyTuple_SET_ITEM(found, i, method);
+        }
+    }
+    return found;
+}
+
 int
 ca_sockobj_init(ca_state *st)
 {
     PyTypeObject *base = (PyTypeObject *)st->BaseSocket;
-    st->socket_layout = base->tp_basicsize >= (Py_ssize_t)sizeof(socket_head) &&
+    st->socket_layout = base->tp_basicsize >=
+                            (Py_ssize_t)sizeof(socket_head) &&
                         layout_fits(st->BaseSocket);
     PyObject *fileno = PyObject_GetAttr(st->BaseSocket,
                                         st->names[CA_STR_fileno]);
     Py_XSETREF(st->socket_fileno, fileno);
-    return fileno == NULL ? -1 : 0;
+    if (fileno == NULL) {
+        return -1;
+    }
+    st->socket_version = ((PyTypeObject *)st->Socket)->tp_version_tag;
+    Py_XSETREF(st->socket_methods, look_up_methods(st));
+    return st->socket_methods == NULL ? -1 : 0;
+}
+
+/* The class has changed since we last looked: are the methods still those? */
+static bool
+methods_are_born(ca_state *st)
+{
+    PyObject *now = look_up_methods(st);
+    bool same = now != NULL;
+    for (int i = 0; same && i < N_PLAIN; i++) {
+        same = PyTuple_GET_ITEM(now, i) ==
+               PyTuple_GET_ITEM(st->socket_methods, i);
+    }
+    Py_XDECREF(now);
+    PyErr_Clear();
+    if (same) {
+        st->socket_version = ((PyTypeObject *)st->Socket)->tp_version_tag;
+    }
+    return same;
+}
+
+bool
+ca_sockobj_is_plain(ca_state *st, PyObject *op)
+{
+    return (PyObject *)Py_TYPE(op) == st->Socket && st->socket_layout &&
+           (((PyTypeObject *)st->Socket)->tp_version_tag ==
+                st->socket_version ||
+            methods_are_born(st));
+}
+
+ca_socket_traits
+ca_sockobj_traits(PyObject *plain_sock)
+{
+    const socket_head *head = (const socket_head *)plain_sock;
+    return (ca_socket_traits){
+        .fd = head->fd,
+        .family = head->family,
+        .type = head->type,
+        .proto = head->proto,
+        .blocks = head->timeout_ns != 0,
+    };
 }
 
 bool

@@ -19,6 +19,22 @@ int ca_sockobj_init(ca_state *st);
 /* A socket.socket or of a subclass of it that does not replace fileno(). */
 bool ca_sockobj_check(const ca_state *st, PyObject *op);
 
+/* A socket.socket itself, whose methods are those that the class was born
+ * with: nobody can tell whether they are called.  False as well when the
+ * struct does not look as we think. */
+bool ca_sockobj_is_plain(ca_state *st, PyObject *op);
+
+/* What a plain one says of itself. */
+typedef struct {
+    int fd;                            /* -1: closed */
+    int family;
+    int type;
+    int proto;
+    bool blocks;                       /* its timeout is not zero */
+} ca_socket_traits;
+
+ca_socket_traits ca_sockobj_traits(PyObject *plain_sock);
+
 /* The descriptor of such an object; -1 when it is closed. */
 int ca_sockobj_fd(const ca_state *st, PyObject *sock);
 

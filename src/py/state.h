@@ -29,6 +29,8 @@ typedef struct ca_state {
     PyTypeObject *TaskType;
     PyTypeObject *FutureIterType;
     PyTypeObject *TasksPublisherType;
+    PyTypeObject *SockCallType;        /* made even when FutureType is not */
+    PyTypeObject *SockWatchType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 
@@ -54,6 +56,7 @@ typedef struct ca_state {
     PyObject *futures_module;          /* asyncio.futures */
     PyObject *tasks_module;            /* asyncio.tasks */
     PyObject *extract_stack;           /* format_helpers.extract_stack */
+    PyObject *warn_unawaited;          /* of warnings; NULL: none there */
 
     PyTypeObject *StreamType;          /* NULL: stock's transports are used */
     PyTypeObject *AcceptorType;
@@ -70,9 +73,11 @@ typedef struct ca_state {
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
+    PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
+    unsigned int socket_version;       /* of the class that had them */
 
     /* The loop's own versions of what users may override, see overrides.h. */
-    PyObject *native_methods[8];       /* strong */
+    PyObject *native_methods[24];      /* strong */
 
     PyObject *empty_function;          /* strong; see run.c */
 
@@ -88,6 +93,7 @@ typedef struct ca_state {
     ca_freelist futures;
     ca_freelist tasks;
     ca_freelist future_iters;
+    ca_freelist sock_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
     int thread_loop;                   /* the running loop */
@@ -208,6 +214,7 @@ enum {
     CA_STR_datagram_received,
     CA_STR_sendto,
     CA_STR__error_received,
+    CA_STR_create_future,
     CA_STR_COUNT,
 };
 
