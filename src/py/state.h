@@ -55,6 +55,7 @@ typedef struct ca_state {
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
+    PyObject *FileIO;                  /* strong; NULL: not asked for yet */
 
     /* The loop's own versions of what users may override, see overrides.h. */
     PyObject *native_methods[8];       /* strong */
@@ -81,6 +82,7 @@ typedef struct ca_state {
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
     bool socket_layout;                /* py/sockobj.c knows it */
+    bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
 
@@ -169,6 +171,9 @@ enum {
     CA_STR__connection_failed,
     CA_STR__make_socket_transport,
     CA_STR__start_serving,
+    CA_STR__log_closed,
+    CA_STR__maybe_pause_protocol,
+    CA_STR__maybe_resume_protocol,
     CA_STR_COUNT,
 };
 
