@@ -29,7 +29,8 @@ class _Missing:
 
 
 if TYPE_CHECKING:
-    _ReadBase = _WriteBase = Any
+    _ReadBase = Any
+    _WriteBase = Any
 else:
     _ReadBase = getattr(_native, "ReadPipe", _Missing)
     _WriteBase = getattr(_native, "WritePipe", _Missing)

@@ -18,8 +18,8 @@ layout_fits(PyObject *file_type)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
     PyObject *file = fd < 0 ? NULL
-                            : PyObject_CallFunction(file_type, "isi", fd,
-                                                    "rb", 0);
+                            : PyObject_CallFunction(file_type, "isi", fd, "rb",
+                                                    0);
     const file_head *head = (const file_head *)file;
     bool fits = file != NULL && head->fd == fd;
     PyObject *done = file == NULL ? NULL
@@ -42,11 +42,10 @@ known_file_type_borrow(ca_state *st)
         PyObject *io = PyImport_ImportModule("io");
         st->FileIO = io == NULL ? NULL : PyObject_GetAttrString(io, "FileIO");
         Py_XDECREF(io);
-        st->file_layout =
-            st->FileIO != NULL && PyType_Check(st->FileIO) &&
-            ((PyTypeObject *)st->FileIO)->tp_basicsize >=
-                (Py_ssize_t)sizeof(file_head) &&
-            layout_fits(st->FileIO);
+        st->file_layout = st->FileIO != NULL && PyType_Check(st->FileIO) &&
+                          ((PyTypeObject *)st->FileIO)->tp_basicsize >=
+                              (Py_ssize_t)sizeof(file_head) &&
+                          layout_fits(st->FileIO);
         PyErr_Clear();
     }
     return st->file_layout ? st->FileIO : NULL;
@@ -107,8 +106,7 @@ ca_fdowner_fd(const ca_state *st, const ca_fdowner *owner)
         return ca_sockobj_fd(st, owner->op);
     }
     PyObject *op = Py_NewRef(owner->op);
-    PyObject *number = PyObject_CallMethodNoArgs(op,
-                                                 st->names[CA_STR_fileno]);
+    PyObject *number = PyObject_CallMethodNoArgs(op, st->names[CA_STR_fileno]);
     int fd = number == NULL ? -1 : PyLong_AsInt(number);
     Py_XDECREF(number);
     Py_DECREF(op);

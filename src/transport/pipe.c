@@ -35,12 +35,11 @@ ca_pipe_call_soon(CaPipe *self, PyObject *op, int name, PyObject *arg)
         return 0;                      /* lost in the meantime */
     }
     PyObject *callback = PyObject_GetAttr(op, name_of(self, name));
-    PyObject *handle = callback == NULL
-                           ? NULL
-                           : PyObject_CallMethodObjArgs(
-                                 (PyObject *)self->loop,
-                                 name_of(self, CA_STR_call_soon), callback,
-                                 arg, NULL);
+    PyObject *handle = callback == NULL ? NULL
+                                        : PyObject_CallMethodObjArgs(
+                                              (PyObject *)self->loop,
+                                              name_of(self, CA_STR_call_soon),
+                                              callback, arg, NULL);
     Py_XDECREF(callback);
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;
@@ -155,9 +154,8 @@ ca_pipe_open(CaPipe *self, PyObject *args, const ca_watcher_vt *vt)
     ca_state *st = ca_state_of_type(Py_TYPE(self));
     PyObject *loop, *pipe, *protocol;
     int fd, slow;
-    if (st == NULL ||
-        !PyArg_ParseTuple(args, "O!OiOp", st->LoopType, &loop, &pipe, &fd,
-                          &protocol, &slow)) {
+    if (st == NULL || !PyArg_ParseTuple(args, "O!OiOp", st->LoopType, &loop,
+                                        &pipe, &fd, &protocol, &slow)) {
         return -1;
     }
     ca_fdowner owner = ca_fdowner_find(st, pipe);
@@ -199,12 +197,11 @@ ca_pipe_fail(CaPipe *self, const char *message)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL
-                         ? NULL
-                         : PyObject_CallMethodObjArgs(
-                               (PyObject *)self,
-                               name_of(self, CA_STR__fatal_error), exc, text,
-                               NULL);
+    PyObject *done = text == NULL ? NULL
+                                  : PyObject_CallMethodObjArgs(
+                                        (PyObject *)self,
+                                        name_of(self, CA_STR__fatal_error),
+                                        exc, text, NULL);
     Py_XDECREF(text);
     Py_XDECREF(done);
     Py_XDECREF(exc);
@@ -419,8 +416,7 @@ ca_pipe_type_new(PyObject *module)
     PyType_Spec spec = {
         .name = "casyncio._native.Pipe",
         .basicsize = sizeof(CaPipe),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_BASETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
     const PyTypeObject *layout = (const PyTypeObject *)base;

@@ -59,10 +59,10 @@ end_of_file(CaPipe *self)
     Py_INCREF(protocol);
     int result = ca_pipe_call_soon(self, protocol, CA_STR_eof_received, NULL);
     Py_DECREF(protocol);
-    return result < 0 ? -1
-                      : ca_pipe_call_soon(self, (PyObject *)self,
-                                          CA_STR__call_connection_lost,
-                                          Py_None);
+    return result < 0
+               ? -1
+               : ca_pipe_call_soon(self, (PyObject *)self,
+                                   CA_STR__call_connection_lost, Py_None);
 }
 
 static int

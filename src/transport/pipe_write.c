@@ -537,8 +537,7 @@ ca_write_pipe_type_new(PyObject *module, PyObject *pipe_type)
     PyType_Spec spec = {
         .name = "casyncio._native.WritePipe",
         .basicsize = sizeof(CaWritePipe),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_BASETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
     return PyType_FromModuleAndSpec(module, &spec, pipe_type);

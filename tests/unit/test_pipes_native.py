@@ -819,9 +819,7 @@ def test_an_exception_of_flow_control_is_reported(same_story, method):
         stage.turns(3)
 
     story = same_story(play)
-    assert [e[1]["message"] for e in story if e[0] == "reported"] == [
-        f"protocol.{method}() failed"
-    ]
+    assert [e[1]["message"] for e in story if e[0] == "reported"] == [f"protocol.{method}() failed"]
 
 
 def test_writing_in_resume_writing_goes_on(same_story):
