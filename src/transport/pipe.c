@@ -50,7 +50,7 @@ ca_pipe_call_soon(CaPipe *self, PyObject *op, int name, PyObject *arg)
 int
 ca_pipe_watch(CaPipe *self, ca_op_kind kind, PyObject **context)
 {
-    if (ca_loop_check_open(self->loop) < 0) {
+    if (self->loop != NULL && ca_loop_check_open(self->loop) < 0) {
         return -1;
     }
     int fd = ca_pipe_fd(self);
@@ -119,16 +119,9 @@ report(CaPipe *self, CaLoop *loop, PyObject *context, int name)
 }
 
 int
-ca_pipe_ready(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
+ca_pipe_act(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
 {
     CaLoop *loop = self->loop;
-    if (loop == NULL || context == NULL) {
-        return 0;
-    }
-    if (loop->debug) {
-        PyObject *handle = make_handle(self, loop, context, name);
-        return handle == NULL ? -1 : ca_ready_push_handle(loop, handle);
-    }
     Py_INCREF(loop);
     Py_INCREF(context);                /* the transport may be lost in `act` */
     int result = PyContext_Enter(context);
@@ -144,6 +137,20 @@ ca_pipe_ready(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
     Py_DECREF(context);
     Py_DECREF(loop);
     return result;
+}
+
+int
+ca_pipe_ready(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
+{
+    CaLoop *loop = self->loop;
+    if (loop == NULL || context == NULL) {
+        return 0;
+    }
+    if (!loop->debug) {
+        return ca_pipe_act(self, context, name, act);
+    }
+    PyObject *handle = make_handle(self, loop, context, name);
+    return handle == NULL ? -1 : ca_ready_push_handle(loop, handle);
 }
 
 /* ---- birth ---- */
@@ -326,9 +333,8 @@ PyDoc_STRVAR(pipe_doc,
 "Native base of the transports for pipes.\n\n"
 "Threads: every method belongs to the loop's thread.");
 
-static PyObject *
-pipe_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-            PyObject *Py_UNUSED(kwargs))
+PyObject *
+ca_pipe_new(PyTypeObject *type)
 {
     CaPipe *self = (CaPipe *)type->tp_alloc(type, 0);
     if (self != NULL) {
@@ -336,6 +342,13 @@ pipe_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         self->fd = -1;
     }
     return (PyObject *)self;
+}
+
+static PyObject *
+pipe_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+            PyObject *Py_UNUSED(kwargs))
+{
+    return ca_pipe_new(type);
 }
 
 int

@@ -4,9 +4,10 @@
  * The native types hold what runs per message; casyncio/_pipes.py derives from
  * them the classes that users see, with what runs per pipe or mistake.
  *
- * Everything is sent at once: of a callback's writes nothing is gathered, as
- * the stream transport does it.  A write of up to PIPE_BUF bytes is whole for
- * the reader, whoever else writes, and on packet pipes it is a packet.
+ * A callback's writes are gathered as the stream transport does it, see
+ * stream.h, but not on sockets and on pipes of packets, and with care: a write
+ * of up to PIPE_BUF bytes arrives whole whoever else writes, so no more small
+ * ones are gathered than that.
  *
  * States.  Open: from _open().  Closing: what is buffered is still written;
  * _call_connection_lost() follows.  Lost, or never opened: `pipe` is NULL, and
@@ -15,6 +16,7 @@
 #ifndef CA_TRANSPORT_PIPE_H
 #define CA_TRANSPORT_PIPE_H
 
+#include "loop/held.h"
 #include "loop/loop.h"
 #include "loop/watcher.h"
 #include "py/fdowner.h"
@@ -45,8 +47,13 @@ typedef struct {
     PyObject *out_context;             /* strong; as `context`, for writing */
     PyObject *high_water;              /* strong; numbers, in bytes */
     PyObject *low_water;
-    ca_wqueue out;                     /* what the kernel refused */
+    ca_held held;                      /* its place in loop->held */
+    ca_wqueue out;                     /* held back, or the kernel refused */
+    uint32_t sent_serial;              /* the callback that sent last */
     uint32_t conn_lost;
+    uint8_t lonely;                    /* flushes in a row with one chunk */
+    bool may_gather;                   /* the reader sees no difference */
+    bool gathers;                      /* hold back: writes come in groups */
     bool blocked;                      /* POLL_OUT is watched */
     bool protocol_paused;
 } CaWritePipe;
@@ -84,6 +91,10 @@ void ca_pipe_stop_reading(CaPipe *self);
 int ca_pipe_ready(CaPipe *self, PyObject *context, int name,
                   int (*act)(CaPipe *));
 
+/* The second half: act now, in any mode. */
+int ca_pipe_act(CaPipe *self, PyObject *context, int name,
+                int (*act)(CaPipe *));
+
 /* Call a method of ours that takes nothing; 0 or -1. */
 int ca_pipe_tell(CaPipe *self, int name);
 
@@ -96,6 +107,7 @@ int ca_pipe_fail(CaPipe *self, const char *message);
 int ca_pipe_lose(CaPipe *self, PyObject *exc);
 
 /* The base's part of what a derived type does itself. */
+PyObject *ca_pipe_new(PyTypeObject *type);
 int ca_pipe_traverse(CaPipe *self, visitproc visit, void *arg);
 void ca_pipe_clear(CaPipe *self);
 void ca_pipe_release(CaPipe *self);

@@ -2,11 +2,18 @@
  *
  * The reader's end is watched too: a pipe whose readers are gone, or a socket
  * that has anything to read, is readable, and that closes the transport.
+ *
+ * Bytes that are held count as sent for flow control, since the kernel has not
+ * refused them.  Only a transport that is watched holds any: it cannot die
+ * with them.  In debug mode nothing is held.
  */
 #include "py/errors.h"
 #include "transport/pipe.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,8 +21,15 @@
 
 enum {
     IOV_COUNT = 64,
+    LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
+
+static bool
+is_held(const CaWritePipe *self)
+{
+    return ca_dlist_linked(&self->held.node);
+}
 
 static bool
 try_later(ssize_t n)
@@ -86,16 +100,28 @@ stop_waiting(CaWritePipe *self)
     }
 }
 
-/* Close now; the protocol is told `exc`. */
+static int flush(CaWritePipe *self);
+
+static void
+drop_output(CaWritePipe *self)
+{
+    ca_dlist_unlink(&self->held.node);
+    ca_wqueue_clear(&self->out);
+    stop_waiting(self);
+}
+
+/* Close now, offering what is held once; the protocol is told `exc`. */
 static int
 close_with(CaWritePipe *self, PyObject *exc)
 {
+    if (flush(self) < 0) {
+        return -1;
+    }
     if (self->base.loop == NULL) {
         return 0;
     }
     self->base.closing = true;
-    stop_waiting(self);
-    ca_wqueue_clear(&self->out);
+    drop_output(self);
     ca_pipe_stop_reading(&self->base);
     return ca_pipe_call_soon(&self->base, (PyObject *)self,
                              CA_STR__call_connection_lost, exc);
@@ -125,8 +151,7 @@ send_more(CaPipe *op)
         if (try_later(err)) {
             return 0;
         }
-        stop_waiting(self);
-        ca_wqueue_clear(&self->out);
+        drop_output(self);
         return send_failed(self, err);
     }
     stop_waiting(self);
@@ -203,6 +228,99 @@ maybe_pause(CaWritePipe *self)
                : ca_pipe_tell(&self->base, CA_STR__maybe_pause_protocol);
 }
 
+/* ---- holding back ---- */
+
+/* Whether writes come in groups is learnt here. */
+static void
+note_flush(CaWritePipe *self)
+{
+    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
+    if (self->lonely >= LONELY_LIMIT) {
+        self->gathers = false;
+        self->lonely = 0;
+    }
+}
+
+/* Offer what is held to the kernel; 0 or -1. */
+static int
+flush(CaWritePipe *self)
+{
+    if (!is_held(self)) {
+        return 0;
+    }
+    ca_dlist_unlink(&self->held.node);
+    note_flush(self);
+    int fd = ca_pipe_fd(&self->base);
+    if (self->base.pipe == NULL) {
+        return 0;                      /* lost in the meantime */
+    }
+    ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
+    if (err == 0) {
+        return 0;
+    }
+    if (!try_later(err)) {
+        ca_wqueue_clear(&self->out);
+        return send_failed(self, err);
+    }
+    if (wait_for_room(self) < 0) {
+        ca_wqueue_clear(&self->out);
+        return -1;
+    }
+    return maybe_pause(self);
+}
+
+static int
+flush_now(CaPipe *op)
+{
+    return flush((CaWritePipe *)op);
+}
+
+/* The callback that wrote is done: as if in its context. */
+static int
+flush_held(ca_held *held)
+{
+    CaWritePipe *self = CA_CONTAINER_OF(held, CaWritePipe, held);
+    int result = 0;
+    Py_INCREF(self);
+    if (self->base.loop != NULL) {
+        result = ca_pipe_act(&self->base, self->out_context,
+                             CA_STR__write_ready, flush_now);
+    }
+    ca_dlist_unlink(&held->node);
+    Py_DECREF(self);
+    return result;
+}
+
+/* Whether this write may wait for the end of the callback. */
+static bool
+may_hold(CaWritePipe *self, Py_ssize_t nbytes)
+{
+    CaLoop *loop = self->base.loop;
+    if (!self->may_gather || !loop->in_callback || loop->debug ||
+        !self->base.reading || nbytes > PIPE_BUF) {
+        return false;
+    }
+    if (self->sent_serial == loop->callback_serial) {
+        self->gathers = true;
+    }
+    return self->gathers;
+}
+
+static int
+hold(CaWritePipe *self, PyObject *data, const Py_buffer *view)
+{
+    PyObject *copy = PyContext_CopyCurrent();
+    if (copy == NULL || keep(self, data, view->buf, (size_t)view->len) < 0) {
+        Py_XDECREF(copy);
+        return -1;
+    }
+    Py_XSETREF(self->out_context, copy);
+    ca_dlist_append(&self->base.loop->held, &self->held.node);
+    return 0;
+}
+
+/* ---- writing ---- */
+
 /* Nothing waits: write at once, and keep what the kernel refuses. */
 static int
 write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
@@ -210,6 +328,7 @@ write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
     struct iovec iov = {.iov_base = view->buf, .iov_len = (size_t)view->len};
     ssize_t n = fd < 0 ? -EBADF : send_vector(&self->base, fd, &iov, 1);
     if (n == view->len) {
+        self->sent_serial = self->base.loop->callback_serial;
         return 0;
     }
     if (n < 0 && !try_later(n)) {
@@ -255,6 +374,37 @@ refuse_buffer(CaWritePipe *self, PyObject *data)
     return -1;
 }
 
+/* Nothing is held. */
+static int
+write_free(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
+{
+    if (self->out.count > 0) {
+        int result = keep(self, data, view->buf, (size_t)view->len);
+        return result < 0 ? -1 : maybe_pause(self);
+    }
+    return may_hold(self, view->len) ? hold(self, data, view)
+                                     : write_at_once(self, fd, data, view);
+}
+
+/* Something is held.  A large write joins it, and all leaves. */
+static int
+write_held(CaWritePipe *self, PyObject *data, const Py_buffer *view)
+{
+    bool small = view->len <= PIPE_BUF;
+    if (!small || self->out.nbytes + (size_t)view->len <= PIPE_BUF) {
+        int result = keep(self, data, view->buf, (size_t)view->len);
+        return result < 0 || small ? result : flush(self);
+    }
+    if (flush(self) < 0) {
+        return -1;
+    }
+    int fd = ca_pipe_fd(&self->base);
+    if (self->conn_lost > 0 || self->base.closing) {
+        return write_lost(self);       /* flushing failed and ended it */
+    }
+    return write_free(self, fd, data, view);
+}
+
 static int
 write_data(CaWritePipe *self, PyObject *data)
 {
@@ -266,15 +416,8 @@ write_data(CaWritePipe *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return refuse_buffer(self, data);
     }
-    int result;
-    if (self->out.count == 0) {
-        result = write_at_once(self, fd, data, &view);
-    } else {
-        result = keep(self, data, view.buf, (size_t)view.len);
-        if (result == 0) {
-            result = maybe_pause(self);
-        }
-    }
+    int result = is_held(self) ? write_held(self, data, &view)
+                               : write_free(self, fd, data, &view);
     PyBuffer_Release(&view);
     return result;
 }
@@ -323,8 +466,11 @@ static PyObject *
 write_pipe_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaWritePipe *self = (CaWritePipe *)op;
+    if (!self->base.closing && flush(self) < 0) {
+        return NULL;
+    }
     if (self->base.closing) {
-        Py_RETURN_NONE;
+        Py_RETURN_NONE;                /* maybe flushing failed and ended it */
     }
     self->base.closing = true;
     if (self->out.count > 0) {
@@ -383,19 +529,34 @@ PyDoc_STRVAR(get_write_buffer_size_doc,
 static PyObject *
 write_pipe_py_get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return PyLong_FromSize_t(((CaWritePipe *)op)->out.nbytes);
+    const CaWritePipe *self = (CaWritePipe *)op;
+    return PyLong_FromSize_t(is_held(self) ? 0 : self->out.nbytes);
 }
 
 PyDoc_STRVAR(_open_doc,
 "_open($self, loop, pipe, fileno, protocol, slow, /)\n--\n\n"
 "Take a pipe over; `slow` says that system calls on it may block.");
 
+/* Whether it is a pipe, and not one of packets. */
+static bool
+is_byte_pipe(int fd)
+{
+    struct stat about;
+    int flags = fcntl(fd, F_GETFL);
+    return fstat(fd, &about) == 0 && S_ISFIFO(about.st_mode) && flags >= 0 &&
+           (flags & O_DIRECT) == 0;
+}
+
 static PyObject *
 write_pipe_py__open(PyObject *op, PyObject *args)
 {
-    return ca_pipe_open((CaPipe *)op, args, &watcher_vt) < 0
-               ? NULL
-               : Py_NewRef(Py_None);
+    CaWritePipe *self = (CaWritePipe *)op;
+    if (ca_pipe_open(&self->base, args, &watcher_vt) < 0) {
+        return NULL;
+    }
+    self->may_gather = is_byte_pipe(self->base.fd);
+    self->sent_serial = self->base.loop->callback_serial - 1;
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(_start_doc,
@@ -454,7 +615,9 @@ static PyMethodDef write_pipe_methods[] = {
 static PyObject *
 write_pipe_get__buffer(PyObject *op, void *Py_UNUSED(closure))
 {
-    PyObject *list = ca_wqueue_to_list(&((CaWritePipe *)op)->out);
+    const CaWritePipe *self = (CaWritePipe *)op;
+    PyObject *list = is_held(self) ? PyList_New(0)
+                                   : ca_wqueue_to_list(&self->out);
     PyObject *empty = PyByteArray_FromStringAndSize(NULL, 0);
     PyObject *joined = list == NULL || empty == NULL
                            ? NULL
@@ -487,6 +650,18 @@ PyDoc_STRVAR(write_pipe_doc,
 "Native half of the transport for writing to a pipe.\n\n"
 "Threads: every method belongs to the loop's thread.");
 
+static PyObject *
+write_pipe_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                  PyObject *Py_UNUSED(kwargs))
+{
+    CaWritePipe *self = (CaWritePipe *)ca_pipe_new(type);
+    if (self != NULL) {
+        ca_dlist_init(&self->held.node);
+        self->held.flush = flush_held;
+    }
+    return (PyObject *)self;
+}
+
 static int
 write_pipe_tp_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -513,6 +688,7 @@ write_pipe_tp_dealloc(PyObject *op)
     CaWritePipe *self = (CaWritePipe *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    ca_dlist_unlink(&self->held.node);
     ca_wqueue_clear(&self->out);
     Py_CLEAR(self->out_context);
     (void)write_pipe_tp_clear(op);
@@ -526,6 +702,7 @@ ca_write_pipe_type_new(PyObject *module, PyObject *pipe_type)
 {
     PyType_Slot slots[] = {
         {Py_tp_doc, (void *)write_pipe_doc},
+        {Py_tp_new, write_pipe_tp_new},
         {Py_tp_traverse, write_pipe_tp_traverse},
         {Py_tp_clear, write_pipe_tp_clear},
         {Py_tp_dealloc, write_pipe_tp_dealloc},

@@ -910,6 +910,177 @@ def test_a_view_of_larger_items_is_written_whole(stage):
     stage.turns(2)
 
 
+# ---- several writes in one callback
+
+
+class InCallback:
+    """Call functions in callbacks of the loop, after it has learnt that writes come in groups."""
+
+    def __init__(self, stage, writer, read_end):
+        self.stage, self.writer = stage, writer
+        self.run(lambda: [writer.write(b"learn") for _ in range(2)])
+        os.set_blocking(read_end.fileno(), False)
+        while read_end.read(100):
+            pass
+
+    def run(self, *functions):
+        for function in functions:
+            self.stage.loop.call_soon(function)
+        self.stage.turns()
+
+
+def chunks_of(stage, *functions, packets=False):
+    """Return what the reader's end gets after each function, and the story."""
+    read_end, write_end = stage.pipe(1 << 16)
+    if packets:
+        fcntl.fcntl(write_end.fileno(), fcntl.F_SETFL, os.O_DIRECT)
+    os.set_blocking(read_end.fileno(), False)
+    writer, _ = stage.writer(write_end)
+    inside = InCallback(stage, writer, read_end)
+    for function in functions:
+        inside.run(lambda function=function: function(writer, read_end))
+        stage.log(read_end.read(1 << 17))
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "write_eof", "nothing"])
+def test_what_one_callback_writes_leaves_with_it(same_story, end):
+    def write(writer, read_end):
+        changing = bytearray(b"three,")
+        for data in b"one,", memoryview(b"two,"), changing:
+            writer.write(data)
+        changing[:] = b"xxxxxx"
+        writer.set_write_buffer_limits(high=0)
+        assert writer.get_write_buffer_size() == 0 and writer._buffer == b""
+        if end != "nothing":
+            getattr(writer, end)()
+
+    def play(stage):
+        chunks_of(stage, write)
+
+    assert (b"one,two,three,",) in same_story(play)
+
+
+@pytest.mark.ours("stock makes a system call for each")
+def test_writes_of_one_callback_leave_together(stage):
+    seen = []
+
+    def write(writer, read_end):
+        for data in b"one,", b"two,":
+            writer.write(data)
+            seen.append(read_end.read())
+
+    chunks_of(stage, write)
+    assert seen == [None, None] and stage.story[-1] == (b"one,two,",)
+
+
+@pytest.mark.ours("stock makes a system call for each")
+def test_no_more_small_writes_are_gathered_than_a_pipe_takes_whole(stage):
+    seen = []
+
+    def write(writer, read_end):
+        for _ in range(10):
+            writer.write(bytes(1000))
+            seen.append(len(read_end.read() or b""))
+
+    chunks_of(stage, write)
+    assert seen == [0, 0, 0, 0, 4000, 0, 0, 0, 4000, 0] and len(stage.story[-1][0]) == 2000
+
+
+def test_a_large_write_takes_along_what_waits(same_story):
+    def write(writer, read_end):
+        writer.write(b"head")
+        writer.write(bytes(40_000))
+        assert len(read_end.read()) == 40_004
+        writer.write(b"tail")
+
+    def play(stage):
+        chunks_of(stage, write)
+
+    story = same_story(play)
+    assert story[-1] == (b"tail",) and not [e for e in story if e[0] == "reported"]
+
+
+def test_packets_stay_packets(same_story):
+    def write(writer, read_end):
+        for data in b"one", b"two":
+            writer.write(data)
+
+    def play(stage):
+        chunks_of(stage, write, lambda writer, read_end: None, packets=True)
+
+    assert [e for e in same_story(play) if e[0] in (b"one", b"two")] == [(b"one",), (b"two",)]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_reader_that_is_gone_is_noticed_by_gathered_writes(same_story, n):
+    def play(stage):
+        read_end, write_end = stage.pipe()
+        writer, _ = stage.writer(write_end)
+        inside = InCallback(stage, writer, read_end)
+
+        def write():
+            read_end.close()
+            for _ in range(n):
+                writer.write(b"x")
+
+        inside.run(write)
+        stage.turns(2)
+        stage.log(write_end.closed, writer.get_write_buffer_size())
+
+    story = same_story(play)
+    assert ("lost", ("BrokenPipeError", "[Errno 32] Broken pipe", 32)) in story
+
+
+def test_gathered_writes_that_do_not_fit_pause_the_protocol(same_story):
+    class Noting(Recorder):
+        def pause_writing(self):
+            self.story.append(("pause in", VAR.get()))
+
+        def resume_writing(self):
+            self.story.append(("resume in", VAR.get()))
+
+    def play(stage):
+        read_end, write_end = stage.pipe()
+        os.set_blocking(read_end.fileno(), False)
+        writer, _ = stage.writer(write_end, Noting(stage.story))
+        writer.set_write_buffer_limits(high=100)
+        inside = InCallback(stage, writer, read_end)
+
+        def write():
+            VAR.set("of the callback")
+            for _ in range(5):
+                writer.write(bytes(1000))
+
+        inside.run(write)
+        stage.log(writer.get_write_buffer_size() > 0)
+        got = 0
+        while got < 5000:
+            got += len(read_end.read() or b"")
+            stage.turns()
+        stage.log(got, writer.get_write_buffer_size())
+
+    story = same_story(play)
+    assert ("pause in", "of the callback") in story and ("resume in", "of the callback") in story
+
+
+@pytest.mark.ours("stock holds nothing back")
+def test_what_is_held_when_the_end_comes_first_is_dropped(stage):
+    read_end, write_end = stage.pipe()
+    writer, _ = stage.writer(write_end)
+    inside = InCallback(stage, writer, read_end)
+    inside.run(lambda: (writer.write(b"x"), writer._call_connection_lost(None)))
+    stage.turns(2)
+    assert write_end.closed and stage.story == ["made", ("lost", None)]
+
+
+@pytest.mark.ours("stock holds nothing back")
+def test_single_writes_are_sent_at_once_again_after_a_while(stage):
+    seen = []
+    single = [lambda writer, read_end: (writer.write(b"x"), seen.append(read_end.read()))] * 12
+    chunks_of(stage, *single)
+    assert seen[0] is None and seen[-1] == b"x"
+
+
 # ---- the readers go away
 
 
