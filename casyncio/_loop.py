@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from casyncio import _datagrams, _native
+from casyncio._pipes import Hooks as PipeHooks
 from casyncio._transports import Hooks, TransportTable
 
 # Private names of these are used below; each has a test that names it.
@@ -39,7 +40,7 @@ _DATAGRAMS_ARE_EXCLUSIVE = (
 )
 
 
-class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
+class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,

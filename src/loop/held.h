@@ -11,9 +11,13 @@
 
 #include "loop/loop.h"
 
-/* The transports' part: send what is held back, of all on the list.  0, or -1
- * with the exception that must leave the loop.  May run Python. */
-int ca_transport_flush_all(CaLoop *loop);
+/* A transport's place in the list. */
+typedef struct ca_held {
+    ca_dnode node;                     /* in loop->held, or alone */
+    /* Take it off the list and send.  0, or -1 with the exception that must
+     * leave the loop.  May run Python, and end the transport. */
+    int (*flush)(struct ca_held *held);
+} ca_held;
 
 /* A callback begins; returns whether one was running already. */
 static inline bool

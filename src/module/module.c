@@ -12,6 +12,7 @@
 #include "task/task.h"
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
+#include "transport/pipe.h"
 #include "transport/stream.h"
 #include "transport/datagram.h"
 #include "transport/sockcall.h"
@@ -126,6 +127,9 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(sendto),
     NAME(_error_received),
     NAME(create_future),
+    NAME(_log_closed),
+    NAME(_maybe_pause_protocol),
+    NAME(_maybe_resume_protocol),
 };
 #undef NAME
 
@@ -333,6 +337,35 @@ make_datagram_type(PyObject *module, ca_state *st)
     return 0;
 }
 
+/* Add the type to the module and let go of it: 1, 0 when there is none, -1
+ * with an exception. */
+static int
+add_type(PyObject *module, PyObject *steal_type)
+{
+    if (steal_type == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    int result = PyModule_AddType(module, (PyTypeObject *)steal_type);
+    Py_DECREF(steal_type);
+    return result < 0 ? -1 : 1;
+}
+
+/* Transports for pipes, where the base looks as we think. */
+static int
+make_pipe_types(PyObject *module)
+{
+    PyObject *base = ca_pipe_type_new(module);
+    int found = add_type(module, Py_XNewRef(base));
+    if (found > 0) {
+        found = add_type(module, ca_read_pipe_type_new(module, base));
+    }
+    if (found > 0) {
+        found = add_type(module, ca_write_pipe_type_new(module, base));
+    }
+    Py_XDECREF(base);
+    return found < 0 ? -1 : 0;
+}
+
 /* ---- the module ---- */
 
 PyDoc_STRVAR(note_fork_doc,
@@ -458,6 +491,7 @@ module_exec(PyObject *module)
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
         make_datagram_type(module, st) < 0 ||
+        make_transport_types(module, st) < 0 || make_pipe_types(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -492,6 +526,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->SocketTransport);
     Py_VISIT(st->socket_fileno);
     Py_VISIT(st->socket_methods);
+    Py_VISIT(st->FileIO);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -525,6 +560,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->SocketTransport);
     Py_CLEAR(st->socket_fileno);
     Py_CLEAR(st->socket_methods);
+    Py_CLEAR(st->FileIO);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));

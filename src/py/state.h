@@ -75,6 +75,7 @@ typedef struct ca_state {
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
+    PyObject *FileIO;                  /* strong; NULL: not asked for yet */
 
     /* The loop's own versions of what users may override, see overrides.h. */
     PyObject *native_methods[24];      /* strong */
@@ -107,6 +108,7 @@ typedef struct ca_state {
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
     bool socket_layout;                /* py/sockobj.c knows it */
+    bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
 
@@ -215,6 +217,9 @@ enum {
     CA_STR_sendto,
     CA_STR__error_received,
     CA_STR_create_future,
+    CA_STR__log_closed,
+    CA_STR__maybe_pause_protocol,
+    CA_STR__maybe_resume_protocol,
     CA_STR_COUNT,
 };
 

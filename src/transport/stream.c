@@ -170,7 +170,8 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     self->loop = (CaLoop *)Py_NewRef(loop);
     self->context = Py_NewRef(context);
     self->watcher.vt = &ca_stream_watcher_vt;
-    ca_dlist_init(&self->held);
+    ca_dlist_init(&self->held.node);
+    self->held.flush = ca_stream_flush_held;
     self->high = DEFAULT_HIGH;
     self->low = DEFAULT_LOW;
     self->fd = fd;
@@ -598,7 +599,7 @@ stream_tp_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     if (self->loop != NULL) {
-        ca_dlist_unlink(&self->held);
+        ca_dlist_unlink(&self->held.node);
         ca_claims_drop(self->loop, self->fd, op);
     }
     if (!self->lost && self->sock == NULL && self->loop != NULL) {

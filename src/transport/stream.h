@@ -16,7 +16,7 @@
 #ifndef CA_TRANSPORT_STREAM_H
 #define CA_TRANSPORT_STREAM_H
 
-#include "base/dlist.h"
+#include "loop/held.h"
 #include "loop/loop.h"
 #include "loop/watcher.h"
 #include "py/sockaddr.h"
@@ -55,7 +55,7 @@ typedef struct {
                                           given; NULL: the default */
     ca_names *names;                   /* owned or NULL */
     ca_watcher watcher;                /* registered for fd */
-    ca_dnode held;                     /* in loop->held, or alone */
+    ca_held held;                      /* its place in loop->held */
     ca_wqueue out;
     int64_t high;                      /* watermarks in bytes */
     int64_t low;
@@ -109,7 +109,7 @@ int ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
 static inline bool
 ca_stream_is_held(const CaStream *self)
 {
-    return ca_dlist_linked(&self->held);
+    return ca_dlist_linked(&self->held.node);
 }
 
 static inline bool
@@ -155,6 +155,7 @@ void ca_stream_drop_output(CaStream *self);
 
 /* Offer what is held back to the kernel; 0 or -1.  May run Python. */
 int ca_stream_flush(CaStream *self);
+int ca_stream_flush_held(ca_held *held);
 
 /* Descriptor ready, in a context that is entered already; 0 or -1. */
 int ca_stream_read(CaStream *self);

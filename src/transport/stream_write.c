@@ -144,7 +144,7 @@ stop_waiting(CaStream *self)
 void
 ca_stream_drop_output(CaStream *self)
 {
-    ca_dlist_unlink(&self->held);
+    ca_dlist_unlink(&self->held.node);
     ca_wqueue_clear(&self->out);
     stop_waiting(self);
 }
@@ -173,7 +173,7 @@ ca_stream_flush(CaStream *self)
     if (!ca_stream_is_held(self)) {
         return 0;
     }
-    ca_dlist_unlink(&self->held);
+    ca_dlist_unlink(&self->held.node);
     note_flush(self);
     ssize_t err = send_all(self);
     if (err == 0) {
@@ -186,17 +186,12 @@ ca_stream_flush(CaStream *self)
 }
 
 int
-ca_transport_flush_all(CaLoop *loop)
+ca_stream_flush_held(ca_held *held)
 {
-    int result = 0;
-    ca_dnode *node;
-    while (result == 0 && (node = ca_dlist_take(&loop->held)) != NULL) {
-        CaStream *self = CA_CONTAINER_OF(node, CaStream, held);
-        ca_dlist_append(&loop->held, node);
-        Py_INCREF(self);
-        result = ca_stream_flush(self);
-        Py_DECREF(self);
-    }
+    CaStream *self = CA_CONTAINER_OF(held, CaStream, held);
+    Py_INCREF(self);
+    int result = ca_stream_flush(self);
+    Py_DECREF(self);
     return result;
 }
 
@@ -358,7 +353,7 @@ write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
         return ca_stream_maybe_pause(self);
     }
     if (!held) {
-        ca_dlist_append(&self->loop->held, &self->held);
+        ca_dlist_append(&self->loop->held, &self->held.node);
     }
     return self->out.nbytes < HELD_LIMIT ? 0 : ca_stream_flush(self);
 }
