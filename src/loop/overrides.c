@@ -9,6 +9,7 @@ static const struct {
     {CA_STR_call_at, CA_OVERRIDE_CALL_AT},
     {CA_STR__run_once, CA_OVERRIDE_RUN_ONCE},
     {CA_STR_call_soon, CA_OVERRIDE_CALL_SOON},
+    {CA_STR_is_running, CA_OVERRIDE_IS_RUNNING},
 };
 enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
 

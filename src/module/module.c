@@ -6,6 +6,7 @@
 #include "py/freelist.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
+#include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -65,6 +66,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_asyncio_future_blocking),
     NAME(add_done_callback),
     NAME(close),
+    NAME(is_running),
     NAME(send),
 };
 #undef NAME
@@ -279,7 +281,28 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_eager_factory_doc,
+"use_eager_factory(factory, naming, /)\n--\n\n"
+"Tell that a task factory does nothing but make eager tasks: loops need not\n"
+"call it.  `naming` says what this Python does with the names of its tasks:\n"
+"1 sets one that is given, 2 sets it always, 3 passes it to the factory.");
+
+static PyObject *
+module_py_use_eager_factory(PyObject *module, PyObject *args)
+{
+    PyObject *factory;
+    int naming;
+    if (!PyArg_ParseTuple(args, "Oi:use_eager_factory", &factory, &naming) ||
+        ca_eager_learn_factory(PyModule_GetState(module), factory, naming) <
+            0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
+     use_eager_factory_doc},
     {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
     {"use_native_tasks", module_py_use_native_tasks, METH_NOARGS,
      use_native_tasks_doc},
@@ -329,6 +352,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksPublisherType);
     Py_VISIT(st->tasks_publisher);
+    Py_VISIT(st->eager_tasks);
+    Py_VISIT(st->eager_factories[0]);
+    Py_VISIT(st->eager_factories[1]);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
     for (int i = 0; i < N_IMPORTS; i++) {
@@ -349,6 +375,9 @@ module_clear(PyObject *module)
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksPublisherType);
     Py_CLEAR(st->tasks_publisher);
+    Py_CLEAR(st->eager_tasks);
+    Py_CLEAR(st->eager_factories[0]);
+    Py_CLEAR(st->eager_factories[1]);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->kw_context);

@@ -37,6 +37,9 @@ typedef struct ca_state {
     PyObject *iscoroutine;             /* strong; coroutines.iscoroutine */
     PyObject *current_tasks;           /* strong; asyncio.tasks' dict */
     PyObject *tasks_publisher;         /* strong; see task/registry.c */
+    PyObject *eager_tasks;             /* strong; asyncio.tasks' set of them;
+                                          NULL: this Python has none */
+    PyObject *eager_factories[2];     /* strong; asyncio's and ours, or NULL */
 
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */
@@ -69,6 +72,7 @@ typedef struct ca_state {
     uint64_t task_count;               /* for the names of tasks */
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
+    int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
@@ -124,6 +128,7 @@ enum {
     CA_STR__asyncio_future_blocking,
     CA_STR_add_done_callback,
     CA_STR_close,
+    CA_STR_is_running,
     CA_STR_send,
     CA_STR_COUNT,
 };

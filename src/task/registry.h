@@ -53,6 +53,20 @@ ca_registry_leave(CaLoop *loop, PyObject *outer)
     loop->current_task = outer;
 }
 
+/* Whether asyncio's dict shows of the loop what we know of it: the running
+ * native task, or nothing.  False when a task that others drive is there. */
+bool ca_registry_current_is_ours(CaLoop *loop);
+
+/* As ca_registry_enter(), where another task of ours may be current. */
+static inline PyObject *
+ca_registry_enter_eager(CaLoop *loop, PyObject *task)
+{
+    if (loop->current_published) {
+        ca_registry_unpublish(loop);
+    }
+    return ca_registry_enter(loop, task);
+}
+
 extern PyType_Spec ca_tasks_publisher_spec;
 
 #endif

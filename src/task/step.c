@@ -374,6 +374,12 @@ step(ca_state *st, CaTask *task, PyObject *exc)
     return done;
 }
 
+int
+ca_task_step_bare(ca_state *st, CaTask *task)
+{
+    return step(st, task, NULL);
+}
+
 /* A step as the loop's current task, inside the task's context. */
 static int
 step_as_current(ca_state *st, CaLoop *loop, CaTask *task, PyObject *exc)

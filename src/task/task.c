@@ -1,7 +1,7 @@
 /* task.c - the Task type: birth, death, and the methods that differ.
  *
- * cancel(), uncancel(), cancelling(), set_name(), get_coro(), get_context(),
- * get_stack() and the rest are the base's own: they work on the same struct.
+ * cancel(), uncancel(), cancelling(), set_name(), get_stack() and the rest are
+ * the base's own: they work on the same struct.
  */
 #include "task/task.h"
 
@@ -10,6 +10,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "task/eager.h"
 #include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
@@ -110,21 +111,26 @@ ca_task_add_wakeup(ca_state *st, CaTask *task, PyObject *fut)
 
 /* ---- birth ---- */
 
-static int
-set_name(CaTask *task, PyObject *name)
+int
+ca_task_rename(CaTask *task, PyObject *name)
 {
-    ca_state *st = state_of((PyObject *)task);
-    if (name == NULL || name == Py_None) {
-        task->number = ++st->task_count;
-        Py_CLEAR(task->m.name);
-        return 0;
-    }
     PyObject *text = PyUnicode_CheckExact(name) ? Py_NewRef(name)
                                                 : PyObject_Str(name);
     if (text == NULL) {
         return -1;
     }
     Py_XSETREF(task->m.name, text);
+    return 0;
+}
+
+static int
+set_name(ca_state *st, CaTask *task, PyObject *name)
+{
+    if (name != NULL && name != Py_None) {
+        return ca_task_rename(task, name);
+    }
+    task->number = ++st->task_count;
+    Py_CLEAR(task->m.name);
     return 0;
 }
 
@@ -141,11 +147,11 @@ is_coroutine(ca_state *st, PyObject *coro)
     return result;
 }
 
-/* Fill a fresh native task and queue its first step; 0 or -1.  The order of
- * what can fail is stock's: coroutine, context, name, call_soon. */
+/* Fill a fresh native task and queue its first step, or do it; 0 or -1.  The
+ * order of what can fail is stock's: coroutine, context, name, call_soon. */
 static int
 start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
-      PyObject *context)
+      PyObject *context, bool eager)
 {
     ca_state *st = loop->st;
     task->m.loop = Py_NewRef(loop);
@@ -159,7 +165,13 @@ start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
     task->m.log_destroy_pending = 1;
     task->m.coro = Py_NewRef(coro);
     task->native = true;
-    if (set_name(task, name) < 0 || ca_task_queue_step(loop, task) < 0) {
+    if (set_name(st, task, name) < 0) {
+        return -1;
+    }
+    if (eager) {
+        return ca_eager_step(loop, task);
+    }
+    if (ca_task_queue_step(loop, task) < 0) {
         return -1;
     }
     ca_dlist_append(&st->all_tasks, &task->link);
@@ -184,7 +196,8 @@ allocate(ca_state *st)
 }
 
 PyObject *
-ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context)
+ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
+            bool eager)
 {
     ca_state *st = loop->st;
     int known = is_coroutine(st, coro);
@@ -199,8 +212,10 @@ ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context)
     if (task == NULL) {
         return NULL;
     }
-    if (start(task, loop, coro, name, context) < 0) {
-        task->m.log_destroy_pending = 0;
+    if (start(task, loop, coro, name, context, eager) < 0) {
+        if (!eager) {
+            task->m.log_destroy_pending = 0;
+        }
         Py_DECREF(task);
         return NULL;
     }
@@ -221,26 +236,52 @@ task_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return op;
 }
 
-/* Whether Task(...) can start natively; else the base's __init__ must do it.
- * Fills in what was given; borrowed. */
+/* What Task(...) was given; borrowed. */
+typedef struct {
+    PyObject *coro;
+    PyObject *loop;
+    PyObject *name;
+    PyObject *context;
+    PyObject *eager_start;
+    bool eager;                        /* how is_usual_init() understands it */
+} init_args;
+
 static bool
-is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
-              PyObject *given[4])
+parse_init(PyObject *args, PyObject *kwargs, init_args *given)
 {
-    static char *keywords[] = {"coro", "loop", "name", "context", NULL};
-    for (int i = 0; i < 4; i++) {
-        given[i] = NULL;
-    }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOO", keywords,
-                                     &given[0], &given[1], &given[2],
-                                     &given[3])) {
+    static char *keywords[] = {"coro",    "loop",        "name",
+                               "context", "eager_start", NULL};
+    *given = (init_args){0};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOO", keywords,
+                                     &given->coro, &given->loop, &given->name,
+                                     &given->context, &given->eager_start)) {
         PyErr_Clear();
         return false;
     }
-    bool plain_context = given[3] == NULL || given[3] == Py_None ||
-                         PyContext_CheckExact(given[3]);
-    return task->m.loop == NULL && plain_context &&
-           ca_future_native_loop(st, given[1]) != NULL;
+    return true;
+}
+
+/* Whether Task(...) can start natively; else the base's __init__ must do
+ * it. */
+static bool
+is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
+              init_args *given)
+{
+    if (!parse_init(args, kwargs, given) || task->m.loop != NULL ||
+        ca_future_native_loop(st, given->loop) == NULL) {
+        return false;
+    }
+    if (given->eager_start != NULL) {
+        ca_eager_when when = PyBool_Check(given->eager_start)
+                                 ? ca_eager_start_of((CaLoop *)given->loop)
+                                 : CA_EAGER_BASE;
+        if (when == CA_EAGER_BASE) {
+            return false;
+        }
+        given->eager = when == CA_EAGER_NOW && given->eager_start == Py_True;
+    }
+    return given->context == NULL || given->context == Py_None ||
+           PyContext_CheckExact(given->context);
 }
 
 static int
@@ -248,18 +289,18 @@ task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     ca_state *st = state_of(op);
     CaTask *task = (CaTask *)op;
-    PyObject *given[4];
+    init_args given;
     if (st == NULL) {
         return -1;
     }
-    if (is_usual_init(st, task, args, kwargs, given)) {
-        int known = is_coroutine(st, given[0]);
+    if (is_usual_init(st, task, args, kwargs, &given)) {
+        int known = is_coroutine(st, given.coro);
         if (known < 0) {
             return -1;
         }
         if (known > 0) {
-            return start(task, (CaLoop *)given[1], given[0], given[2],
-                         given[3]);
+            return start(task, (CaLoop *)given.loop, given.coro, given.name,
+                         given.context, given.eager);
         }
     }
     task->native = false;
@@ -342,6 +383,19 @@ task_py_get_context(PyObject *op, PyObject *Py_UNUSED(none))
     return Py_NewRef(context == NULL ? Py_None : context);
 }
 
+PyDoc_STRVAR(get_coro_doc,
+"get_coro($self, /)\n--\n\n"
+"Return the coroutine; None when the task was done in its eager start.\n\n"
+"Source: asyncio, \"Task object\".");
+
+/* Of some 3.12 the base's crashes where there is none. */
+static PyObject *
+task_py_get_coro(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    PyObject *coro = ((CaTask *)op)->m.coro;
+    return Py_NewRef(coro == NULL ? Py_None : coro);
+}
+
 PyDoc_STRVAR(set_result_doc,
 "set_result($self, result, /)\n--\n\n"
 "Refused with RuntimeError: a task gets its result from its coroutine.");
@@ -362,6 +416,7 @@ static PyMethodDef task_methods[] = {
      ca_remove_done_callback_doc},
     {"get_name", task_py_get_name, METH_NOARGS, get_name_doc},
     {"get_context", task_py_get_context, METH_NOARGS, get_context_doc},
+    {"get_coro", task_py_get_coro, METH_NOARGS, get_coro_doc},
     {"set_result", task_py_set_result, METH_O, set_result_doc},
     {0},
 };

@@ -59,10 +59,13 @@ CaLoop *ca_future_native_loop(ca_state *st, PyObject *loop);
 /* A pending Future of a loop of ours. */
 PyObject *ca_future_new(CaLoop *loop);
 
-/* A Task of a loop of ours, its first step queued.  name, context: NULL or
- * None for none.  TypeError when coro is not a coroutine. */
+/* A Task of a loop of ours, its first step queued, or done if `eager`.  name,
+ * context: NULL or None for none.  TypeError when coro is not a coroutine. */
 PyObject *ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name,
-                      PyObject *context);
+                      PyObject *context, bool eager);
+
+/* As set_name(); 0 or -1. */
+int ca_task_rename(CaTask *task, PyObject *name);
 
 /* Finish a pending future and schedule its callbacks; 0 or -1.  `exc` must be
  * an exception instance. */
@@ -86,6 +89,9 @@ PyObject *ca_future_take_error(ca_state *st, CaFuture *fut);
  * ready ring.  `exc`, borrowed, is thrown in; NULL: None is sent.  0, or -1
  * with an exception that Handle._run() would have seen. */
 int ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc);
+
+/* A first step, nothing entered; 0, or -1 as ca_task_step(). */
+int ca_task_step_bare(ca_state *st, CaTask *task);
 
 /* Step after the future it waits for has finished. */
 int ca_task_wakeup(CaLoop *loop, CaTask *task);
