@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import types
+from asyncio import futures
 from typing import Any
 
 from casyncio import _native
@@ -158,6 +160,19 @@ def use_eager_factory(factory: Any) -> None:
         _native.use_eager_factory(factory, naming)
 
 
+def use_late_result() -> None:
+    """Tell handles what asyncio.sleep() sets its future with, if it does no more than that."""
+    function = getattr(futures, "_set_result_unless_cancelled", None)
+    code = getattr(function, "__code__", None)
+    if (
+        isinstance(function, types.FunctionType)
+        and function.__globals__ is vars(futures)
+        and getattr(code, "co_names", None) == ("cancelled", "set_result")
+        and getattr(code, "co_varnames", None) == ("fut", "result")
+    ):
+        _native.use_late_result(function)
+
+
 def enable_native_tasks() -> str | None:
     """Make loops create native tasks; return why that is impossible here, None when it is done."""
     reason = reason_against_native_tasks()
@@ -166,6 +181,8 @@ def enable_native_tasks() -> str | None:
             _native.use_native_tasks()
         except (AttributeError, TypeError) as error:
             reason = f"this Python keeps its tasks in another way than the known one ({error})"
-    if reason is None and hasattr(asyncio, "eager_task_factory"):
-        use_eager_factory(asyncio.eager_task_factory)
+    if reason is None:
+        use_late_result()
+        if hasattr(asyncio, "eager_task_factory"):
+            use_eager_factory(asyncio.eager_task_factory)
     return reason

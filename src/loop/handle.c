@@ -312,6 +312,12 @@ ca_handle_run(CaHandle *self)
     if (self->callback == NULL || self->context == NULL) {
         return 0;                      /* cancelled, or cleared by the GC */
     }
+    if (self->callback == self->loop->st->late_result) {
+        int done = ca_future_run_late_result(self);
+        if (done != 0) {
+            return done < 0 ? ca_handle_report(self) : 0;
+        }
+    }
     PyObject *result = call_in_some_context(self);
     if (result == NULL) {
         return ca_handle_report(self);

@@ -300,7 +300,27 @@ module_py_use_eager_factory(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_late_result_doc,
+"use_late_result(function, /)\n--\n\n"
+"Tell that function(future, result) sets the result of a future that is not\n"
+"cancelled, and does nothing else: handles need not call it.");
+
+static PyObject *
+module_py_use_late_result(PyObject *module, PyObject *function)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyFunction_Check(function)) {
+        PyErr_SetString(PyExc_TypeError, "a function was expected");
+        return NULL;
+    }
+    Py_XSETREF(st->late_result, Py_NewRef(function));
+    Py_XSETREF(st->late_result_code, Py_NewRef(PyFunction_GET_CODE(function)));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"use_late_result", module_py_use_late_result, METH_O,
+     use_late_result_doc},
     {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
      use_eager_factory_doc},
     {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
@@ -357,6 +377,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->eager_factories[1]);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
+    Py_VISIT(st->late_result);
+    Py_VISIT(st->late_result_code);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -380,6 +402,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->eager_factories[1]);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
+    Py_CLEAR(st->late_result);
+    Py_CLEAR(st->late_result_code);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));

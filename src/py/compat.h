@@ -8,6 +8,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <structmember.h>
 
 /* The newest mirror also serves Pythons newer than it: it compiles there, and
@@ -85,6 +86,14 @@ static inline PyObject *
 ca_thread_context_borrow(void)
 {
     return PyThreadState_Get()->context;
+}
+
+/* Whether an instance has attributes of its own, or had. */
+static inline bool
+ca_object_has_dict(PyObject *op)
+{
+    PyObject **dict = _PyObject_GetDictPtr(op);
+    return dict != NULL && *dict != NULL;
 }
 
 /* Bring a finished object of a free list back to life with one reference. */

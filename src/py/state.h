@@ -54,6 +54,9 @@ typedef struct ca_state {
     PyObject *native_methods[8];       /* strong */
 
     PyObject *empty_function;          /* strong; see run.c */
+    PyObject *late_result;             /* strong; what asyncio.sleep() sets its
+                                          future with, or NULL, and ... */
+    PyObject *late_result_code;        /* strong; ... its code at the import */
 
     PyObject *names[64];               /* strong, interned; see CA_STR_* */
     PyObject *kw_context;

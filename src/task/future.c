@@ -6,6 +6,7 @@
  */
 #include "task/task.h"
 
+#include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -165,6 +166,38 @@ ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg)
     fut->state = CA_CANCELLED;
     Py_XSETREF(fut->cancel_msg, Py_XNewRef(msg));
     return schedule_callbacks(st, fut);
+}
+
+/* ---- the timer of asyncio.sleep() ---- */
+
+/* call_later(t, futures._set_result_unless_cancelled, fut, result) and the
+ * like.  Nobody sees the call if nothing about it is out of the ordinary: the
+ * function is the one that was imported, with its code; the future is one of
+ * ours, exactly, with no attribute set on it; the handle has a snapshot that
+ * nobody entered or looked at.  A future that is done gets the real call, for
+ * its exception. */
+int
+ca_future_run_late_result(CaHandle *handle)
+{
+    ca_state *st = handle->loop->st;
+    if (handle->nargs != 2 || (handle->flags & CA_HANDLE_SNAPSHOT) == 0 ||
+        PyFunction_GET_CODE(handle->callback) != st->late_result_code) {
+        return 0;
+    }
+    CaFuture *fut = (CaFuture *)PyTuple_GET_ITEM(handle->args, 0);
+    if (!Py_IS_TYPE(fut, st->FutureType) || fut->state == CA_FINISHED ||
+        ca_object_has_dict((PyObject *)fut) ||
+        ca_future_native_loop(st, fut->loop) == NULL) {
+        return 0;
+    }
+    if (fut->state == CA_CANCELLED) {
+        return 1;
+    }
+    PyObject *result = PyTuple_GET_ITEM(handle->args, 1);
+    Py_INCREF(fut);                    /* what is called may drop the handle */
+    int done = ca_future_finish(st, fut, result);
+    Py_DECREF(fut);
+    return done < 0 ? -1 : 1;
 }
 
 PyObject *
