@@ -70,6 +70,19 @@ ca_handle_cancelled(const CaHandle *self)
     return (self->flags & CA_HANDLE_CANCELLED) != 0;
 }
 
+/* Its death cannot lead to that of another handle, and so on in a chain too
+ * deep for the stack: what it owns lives on, or is a bound method in C, whose
+ * own dealloc limits the depth. */
+static inline bool
+ca_handle_is_shallow(const CaHandle *self)
+{
+    return (self->args == NULL ||
+            (self->nargs == 1 && Py_REFCNT(self->args) > 1)) &&
+           self->debug == NULL &&
+           (self->callback == NULL || Py_REFCNT(self->callback) > 1 ||
+            PyCFunction_CheckExact(self->callback));
+}
+
 static inline bool
 ca_handle_check(const ca_state *st, PyObject *op)
 {

@@ -14,12 +14,6 @@
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
-static inline ca_state *
-state_of(PyObject *op)
-{
-    return ca_state_of_type(Py_TYPE(op));
-}
-
 CaLoop *
 ca_future_native_loop(ca_state *st, PyObject *loop)
 {
@@ -286,7 +280,7 @@ show_waiters(ca_state *st, CaFuture *fut)
 PyObject *
 ca_future_get_callbacks(PyObject *op, void *Py_UNUSED(closure))
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     if (st == NULL || show_waiters(st, (CaFuture *)op) < 0) {
         return NULL;
     }
@@ -330,7 +324,7 @@ PyObject *
 ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -366,7 +360,7 @@ const char ca_remove_done_callback_doc[] =
 PyObject *
 ca_future_py_remove_done_callback(PyObject *op, PyObject *callback)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     return st == NULL
                ? NULL
                : stock(st, "remove_done_callback", op, &callback, 1, NULL);
@@ -383,7 +377,7 @@ PyObject *
 ca_future_py_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -412,7 +406,7 @@ PyDoc_STRVAR(set_result_doc,
 static PyObject *
 future_py_set_result(PyObject *op, PyObject *result)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -438,7 +432,7 @@ PyDoc_STRVAR(set_exception_doc,
 static PyObject *
 future_py_set_exception(PyObject *op, PyObject *exc)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -478,19 +472,24 @@ ca_future_new(CaLoop *loop)
     return op;
 }
 
-static void
-future_tp_dealloc(PyObject *op)
+void
+ca_future_tp_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     bool exact = type == st->FutureType;
     if ((!exact || ((CaFuture *)op)->log_tb) &&
         PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;                        /* resurrected */
     }
     PyObject_GC_UnTrack(op);
-    PyObject_ClearWeakRefs(op);
-    (void)st->StockFuture->tp_clear(op);
+    if (ca_object_has_weakrefs(op)) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (ca_object_has_dict(op)) {
+        (void)st->StockFuture->tp_clear(op);
+    }
+    ca_future_release((CaFuture *)op);
     /* A finalized object stays marked as such: its memory is not for another,
      * whose report would be lost. */
     if (exact && !PyObject_GC_IsFinalized(op)) {
@@ -528,7 +527,7 @@ PyDoc_STRVAR(future_doc,
 
 static PyType_Slot future_slots[] = {
     {Py_tp_doc, (void *)future_doc},
-    {Py_tp_dealloc, future_tp_dealloc},
+    {Py_tp_dealloc, ca_future_tp_dealloc},
     {Py_tp_iter, ca_future_tp_iter},
     {Py_am_await, ca_future_tp_iter},
     {Py_tp_methods, future_methods},

@@ -19,7 +19,7 @@ typedef struct {
 PyObject *
 ca_future_tp_iter(PyObject *op)
 {
-    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    ca_state *st = ca_future_state(op);
     if (st == NULL) {
         return NULL;
     }
@@ -104,20 +104,46 @@ iter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
+/* StopIteration(value), which takes the reference.  What the call of the class
+ * comes to, without its search for arguments: most of what a result costs. */
+static PyObject *
+make_stop(PyObject *steal_value)
+{
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyObject *args = PyTuple_New(1);
+    if (args == NULL) {
+        Py_DECREF(steal_value);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(args, 0, steal_value);
+    PyObject *exc = type->tp_new(type, args, NULL);
+    if (exc != NULL) {
+        PyObject **value = &((PyStopIterationObject *)exc)->value;
+        Py_XSETREF(*value, Py_NewRef(steal_value));
+    }
+    Py_DECREF(args);
+    return exc;
+}
+
 /* Raise StopIteration(value), taking the reference; nothing for None.  As the
  * interpreter does it: a tuple or an exception must not be taken for the
  * constructor's arguments. */
 static void
 raise_stop(PyObject *steal_value)
 {
-    if (steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, exc);
-            Py_DECREF(exc);
-        }
+    if (steal_value == Py_None) {
+        Py_DECREF(steal_value);
+        return;
     }
-    Py_DECREF(steal_value);
+    PyObject *exc = make_stop(steal_value);
+    PyObject *handled = exc == NULL ? NULL : PyErr_GetHandledException();
+    if (handled != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, exc); /* links them */
+        Py_DECREF(handled);
+        Py_DECREF(exc);
+    } else if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
 }
 
 static PyObject *

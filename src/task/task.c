@@ -16,12 +16,6 @@
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 #define AS_FUTURE(task) ((CaFuture *)(task))
 
-static inline ca_state *
-state_of(PyObject *op)
-{
-    return ca_state_of_type(Py_TYPE(op));
-}
-
 /* ---- bound methods, as stock hands them to call_soon() ---- */
 
 static PyObject *
@@ -287,7 +281,7 @@ is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
 static int
 task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaTask *task = (CaTask *)op;
     init_args given;
     if (st == NULL) {
@@ -316,12 +310,12 @@ has_report(const CaTask *task)
            (task->m.state == CA_PENDING && task->m.log_destroy_pending);
 }
 
-static void
-task_tp_dealloc(PyObject *op)
+void
+ca_task_tp_dealloc(PyObject *op)
 {
     CaTask *task = (CaTask *)op;
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     bool exact = type == st->TaskType;
     if ((!exact || has_report(task)) &&
         PyObject_CallFinalizerFromDealloc(op) < 0) {
@@ -329,8 +323,17 @@ task_tp_dealloc(PyObject *op)
     }
     PyObject_GC_UnTrack(op);
     ca_dlist_unlink(&task->link);
-    PyObject_ClearWeakRefs(op);
-    (void)st->StockTask->tp_clear(op);
+    if (ca_object_has_weakrefs(op)) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (ca_object_has_dict(op)) {
+        (void)st->StockTask->tp_clear(op);
+    }
+    ca_future_release(AS_FUTURE(task));
+    Py_CLEAR(task->m.fut_waiter);
+    Py_CLEAR(task->m.coro);
+    Py_CLEAR(task->m.name);
+    Py_CLEAR(task->m.context);
     if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
         task->published = false;
         task->native = false;
@@ -363,7 +366,7 @@ task_py_get_name(PyObject *op, PyObject *Py_UNUSED(none))
             return NULL;
         }
     }
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     if (st == NULL) {
         return NULL;
     }
@@ -403,7 +406,7 @@ PyDoc_STRVAR(set_result_doc,
 static PyObject *
 task_py_set_result(PyObject *op, PyObject *result)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     return st == NULL ? NULL
                       : PyObject_CallMethod((PyObject *)st->StockTask,
                                             "set_result", "OO", op, result);
@@ -440,7 +443,7 @@ static PyType_Slot task_slots[] = {
     {Py_tp_doc, (void *)task_doc},
     {Py_tp_new, task_tp_new},
     {Py_tp_init, task_tp_init},
-    {Py_tp_dealloc, task_tp_dealloc},
+    {Py_tp_dealloc, ca_task_tp_dealloc},
     {Py_tp_iter, ca_future_tp_iter},
     {Py_am_await, ca_future_tp_iter},
     {Py_tp_methods, task_methods},
