@@ -19,7 +19,8 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench dist clean
+        lint format shape layers stubtest bench instructions \
+        dist clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -120,6 +121,11 @@ bench:  ## casyncio against other loops; a part of it: make bench ARGS=--quick
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/run.py $(ARGS)
+
+instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/ceilings.py $(ARGS)
 
 dist: $(TOOLS)  ## source distribution and wheel, in dist
 	@rm -rf dist
