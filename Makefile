@@ -21,7 +21,8 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress dist clean
+        lint format shape layers stubtest bench netbench stress instructions \
+        dist clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -142,6 +143,11 @@ stress:  ## thousands of connections, slow readers, resets, no descriptors: noth
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
+
+instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/ceilings.py $(ARGS)
 
 dist: $(TOOLS)  ## source distribution and wheel, in dist
 	@rm -rf dist

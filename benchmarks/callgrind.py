@@ -15,11 +15,12 @@ import gc
 import re
 import shutil
 import sys
+import types
 from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import callbacks, harness, timers
+from benchmarks import callbacks, harness
 
 SIZES = (1_000, 4_000)
 
@@ -42,19 +43,110 @@ async def fire(loop, n):
     await done
 
 
+@types.coroutine
+def plain_yield():
+    """Suspend once, as asyncio.sleep(0) does inside."""
+    yield
+
+
+async def yields(n):
+    """Yield n times: a switch, and as little Python as there can be."""
+    for _ in range(n):
+        await plain_yield()
+
+
+async def sleeps(n):
+    """Call asyncio.sleep(0) n times."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+SWITCHES = {"yield switch": yields, "sleep(0)": sleeps}  # what the bare driver can run as well
+TASKS = 10
+
+
+def switching(body):
+    """Return an operation that runs n switches in ten tasks."""
+
+    async def switch(loop, n):
+        await asyncio.wait([loop.create_task(body(n // TASKS)) for _ in range(TASKS)])
+
+    return switch
+
+
+async def soon_with(loop, n, result):
+    """Await n futures, each set by call_soon()."""
+    create_future = loop.create_future  # the look-ups are the interpreter's
+    for _ in range(n):
+        future = create_future()
+        loop.call_soon(future.set_result, result)
+        await future
+
+
+async def future_soon(loop, n):
+    """Await n futures without a value."""
+    await soon_with(loop, n, None)
+
+
+async def future_value(loop, n):
+    """Await n futures with a value."""
+    await soon_with(loop, n, 5)
+
+
+async def create_and_await(loop, n):
+    """Make n tasks that do nothing, and await each."""
+    create_task, noop = loop.create_task, harness.noop
+    for _ in range(n):
+        await create_task(noop())
+
+
+def empty():
+    """Do nothing, and take nothing."""
+
+
+async def batches(loop, n):
+    """Run n callbacks, fifty in each turn."""
+    for _ in range(n // 50):
+        for _ in range(50):
+            loop.call_soon(empty)
+        await asyncio.sleep(0)
+
+
+async def make_and_cancel(loop, n):
+    """Make n timers and cancel each at once."""
+    for _ in range(n):
+        loop.call_later(100, empty).cancel()
+
+
 OPERATIONS = {
+    "yield switch": switching(yields),
+    "sleep(0)": switching(sleeps),
+    "create_task+await": create_and_await,
+    "future+call_soon": future_soon,
+    "future+call_soon, value": future_value,
+    "call_soon": batches,
     "call_soon chain": callbacks.call_soon_chain,
     "call_soon batch": batch,
-    "call_later+cancel": timers.make_and_cancel,
+    "call_later+cancel": make_and_cancel,
     "timer fire": fire,
 }
 
 
 def cell(loop_spec, operation, n):
-    """Run one operation n times in this process."""
+    """Run one operation n times in this process; ``bare:drive`` is the driver without a loop."""
+    if loop_spec == "bare:drive":
+        gc.disable()
+        body = SWITCHES[operation]
+        harness.loop_factory(loop_spec)([body(int(n) // TASKS) for _ in range(TASKS)])
+        harness.emit({})
     with asyncio.Runner(loop_factory=harness.loop_factory(loop_spec)) as runner:
-        gc.freeze()  # what was imported must not be collected over and over, and counted
-        runner.run(OPERATIONS[operation](runner.get_loop(), int(n)))
+        loop = runner.get_loop()
+        if hasattr(loop, "_poll_budget"):
+            # Turns alone count: under valgrind, a budget of time would be over at once.
+            loop._poll_budget = (loop._poll_budget[0], 1e6)
+        gc.disable()  # when it runs depends on more than the operation
+        runner.run(OPERATIONS[operation](loop, 500))  # clocks and caches settle
+        runner.run(OPERATIONS[operation](loop, int(n)))
         harness.emit({})
 
 

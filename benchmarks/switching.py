@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from benchmarks import callgrind
 from benchmarks.harness import noop, workload
 
 
@@ -84,3 +85,51 @@ async def future_pingpong(loop, n):
     box["ping"].set_result(None)
     await two
     await one
+
+
+@workload()
+async def yield_100_tasks(loop, n):
+    """A bare yield in 100 tasks: a switch with as little Python as there can be."""
+    await asyncio.wait([loop.create_task(callgrind.yields(n // 100 + 1)) for _ in range(100)])
+
+
+@workload()
+async def create_task_batches(loop, n):
+    """Make 1,000 tasks that do nothing, then await each."""
+    for _ in range(n // 1000 + 1):
+        for task in [loop.create_task(noop()) for _ in range(1000)]:
+            await task
+    return (n // 1000 + 1) * 1000
+
+
+@workload()
+async def future_call_soon(loop, n):
+    """Await a future that a callback sets."""
+    await callgrind.future_soon(loop, n)
+
+
+@workload()
+async def future_call_soon_value(loop, n):
+    """The same, with a value."""
+    await callgrind.future_value(loop, n)
+
+
+@workload()
+async def current_task_100_tasks(loop, n):
+    """Ask for the current task, then yield, in 100 tasks."""
+
+    async def ask():
+        for _ in range(n // 100 + 1):
+            asyncio.current_task()
+            await callgrind.plain_yield()
+
+    await asyncio.wait([loop.create_task(ask()) for _ in range(100)])
+
+
+@workload(needs="eager_task_factory")
+async def eager_tasks_done_at_once(loop, n):
+    """Make eager tasks that do not wait."""
+    loop.set_task_factory(asyncio.eager_task_factory)
+    for _ in range(n):
+        loop.create_task(noop())
+    loop.set_task_factory(None)

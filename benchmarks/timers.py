@@ -50,3 +50,14 @@ async def timer_fire_100k(loop, n):
     for i in range(n):
         call_later((i * 7919 % 1000) * 1e-6, fire)
     await done
+
+
+@workload()
+async def sleep_tiny_100_tasks(loop, n):
+    """asyncio.sleep() of a nanosecond in 100 tasks."""
+
+    async def nap():
+        for _ in range(n // 100 + 1):
+            await asyncio.sleep(1e-9)
+
+    await asyncio.wait([loop.create_task(nap()) for _ in range(100)])

@@ -127,7 +127,12 @@ def __getattr__(name: str) -> Any:
         return _event_loop_policy()
     if name == "eager_task_factory" and hasattr(asyncio, "create_eager_task_factory"):
         # A task factory: the first step of each task runs at once, as asyncio's own does.
-        return globals().setdefault(name, asyncio.create_eager_task_factory(Task))
+        if _stock_tasks_reason is not None:
+            return asyncio.eager_task_factory
+        made = asyncio.create_eager_task_factory(Task)
+        if globals().setdefault(name, made) is made:
+            _guard.use_eager_factory(made)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,8 +7,11 @@ tasks: slower, and right.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
+import types
+from asyncio import futures
 from typing import Any
 
 from casyncio import _native
@@ -125,6 +128,75 @@ def reason_against_native_tasks() -> str | None:
     return None
 
 
+class _Named:
+    """As much of a task as create_task() asks for once a factory has made it."""
+
+    def __init__(self) -> None:
+        self.names: list[Any] = []
+
+    def set_name(self, name: Any) -> None:
+        self.names.append(name)
+
+
+class _Making:
+    """As much of a loop as create_task() asks for when there is a task factory."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def _check_closed(self) -> None:
+        pass
+
+    def _task_factory(self, *args: Any, **kwargs: Any) -> _Named:
+        self.calls.append((*args[1:], {k: v for k, v in kwargs.items() if v is not None}))
+        return _Named()
+
+
+# What names become of tasks made without a name and with one, and whether the factory is told.
+_NAMING = {
+    ((), ("n",), False): 1,
+    ((None,), ("n",), False): 2,
+    ((), (), True): 3,
+}
+
+
+def _naming() -> int:
+    """Return what create_task() does with a name when there is a factory; 0: something else."""
+    create_task: Any = asyncio.BaseEventLoop.create_task
+    loop, context = _Making(), contextvars.copy_context()
+    unnamed = create_task(loop, "c")
+    named = create_task(loop, "c", name="n")
+    create_task(loop, "c", context=context)
+    told = loop.calls[1] == ("c", {"name": "n"})
+    as_known = loop.calls == [("c", {}), loop.calls[1], ("c", {"context": context})]
+    if not as_known or not (told or loop.calls[1] == ("c", {})):
+        return 0
+    return _NAMING.get((tuple(unnamed.names), tuple(named.names), told), 0)
+
+
+def use_eager_factory(factory: Any) -> None:
+    """Tell the loops that a factory makes eager tasks, when they can do as well without it."""
+    try:
+        naming = _naming()
+    except (AttributeError, TypeError):
+        return
+    if naming:
+        _native.use_eager_factory(factory, naming)
+
+
+def use_late_result() -> None:
+    """Tell handles what asyncio.sleep() sets its future with, if it does no more than that."""
+    function = getattr(futures, "_set_result_unless_cancelled", None)
+    code = getattr(function, "__code__", None)
+    if (
+        isinstance(function, types.FunctionType)
+        and function.__globals__ is vars(futures)
+        and getattr(code, "co_names", None) == ("cancelled", "set_result")
+        and getattr(code, "co_varnames", None) == ("fut", "result")
+    ):
+        _native.use_late_result(function)
+
+
 def enable_native_tasks() -> str | None:
     """Make loops create native tasks; return why that is impossible here, None when it is done."""
     reason = reason_against_native_tasks()
@@ -133,4 +205,8 @@ def enable_native_tasks() -> str | None:
             _native.use_native_tasks()
         except (AttributeError, TypeError, RuntimeError) as error:
             reason = f"this Python keeps its tasks in another way than the known one ({error})"
+    if reason is None:
+        use_late_result()
+        if hasattr(asyncio, "eager_task_factory"):
+            use_eager_factory(asyncio.eager_task_factory)
     return reason

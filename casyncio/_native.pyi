@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from socket import socket
 from types import CodeType, FrameType
+from types import FunctionType
 from typing import Any, NoReturn, Protocol, TypeVar, final
 
 from typing_extensions import Buffer, TypeVarTuple, Unpack, disjoint_base
@@ -24,6 +25,8 @@ def use_native_tasks() -> None: ...
 def use_transports(
     socket_transport: type[StreamTransport], server_knows_clients: bool, /
 ) -> None: ...
+def use_late_result(function: FunctionType, /) -> None: ...
+def use_eager_factory(factory: Any, naming: int, /) -> None: ...
 
 class Future(asyncio.Future[_T]):
     @property

@@ -70,9 +70,13 @@ PyDoc_STRVAR(call_soon_doc,
 static bool
 is_waiter(const ca_state *st, const ca_call_args *a)
 {
+    if (a->nrest != 1 || a->context != NULL ||
+        PyCFunction_CheckExact(a->callback) || PyFunction_Check(a->callback) ||
+        PyMethod_Check(a->callback)) {
+        return false;                  /* what it is nearly always */
+    }
     return st->TaskType != NULL &&
            PyObject_TypeCheck(a->callback, st->TaskType) &&
-           a->context == NULL && a->nrest == 1 &&
            PyObject_TypeCheck(a->rest[0], st->StockFuture);
 }
 
@@ -294,7 +298,8 @@ loop_py_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         !is_plain_number(a.first)) {
         return stock_base(self, CA_STR_call_later, args, nargs, kwnames);
     }
-    double delay_s = PyFloat_AsDouble(a.first);
+    double delay_s = PyFloat_CheckExact(a.first) ? PyFloat_AS_DOUBLE(a.first)
+                                                 : PyLong_AsDouble(a.first);
     if (delay_s == -1.0 && PyErr_Occurred()) {
         return NULL;
     }

@@ -1,13 +1,14 @@
 /* tasks.c - "Creating futures and tasks": ours, or the interpreter's own.
  *
  * Ours where the guard found that they fit (task/guard.h), else asyncio's.
- * Whatever is unusual (a task factory, other arguments) is left to the
- * stdlib's create_task() of the running Python, which knows what that Python's
- * factories take.
+ * Whatever is unusual (other arguments, a task factory except the eager ones)
+ * is left to the stdlib's create_task() of the running Python, which knows
+ * what that Python's factories take.
  */
 #include "api/api.h"
 
 #include "py/args.h"
+#include "task/eager.h"
 #include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
@@ -87,6 +88,32 @@ PyDoc_STRVAR(create_task_doc,
 "Threads: the loop's own thread only.\n"
 "Source: asyncio, \"Creating futures and tasks\".");
 
+/* A task of ours where everything is as usual; else NULL, and no exception if
+ * `*unusual`.  name, context: NULL when not given. */
+static PyObject *
+make_native_task(CaLoop *self, PyObject *coro, PyObject *name,
+                 PyObject *context, bool *unusual)
+{
+    ca_state *st = self->st;
+    bool plain_context = context == NULL || context == Py_None ||
+                         PyContext_CheckExact(context);
+    *unusual = !st->native_tasks || !plain_context ||
+               ca_future_native_loop(st, (PyObject *)self) == NULL;
+    if (*unusual) {
+        return NULL;
+    }
+    if (self->task_factory == Py_None) {
+        return ca_task_new(self, coro, name, context, false);
+    }
+    ca_eager_when when = ca_eager_start_of(self);
+    if (when == CA_EAGER_BASE) {
+        *unusual = true;
+        return NULL;
+    }
+    return ca_eager_create_task(self, coro, name, context,
+                                when == CA_EAGER_NOW);
+}
+
 static PyObject *
 loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
@@ -94,8 +121,9 @@ loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     CaLoop *self = (CaLoop *)op;
     PyObject *given[2] = {NULL, NULL};
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    bool usual = nargs == 1 && self->task_factory == Py_None &&
-                 (!self->debug || self->st->native_tasks);
+    bool plain = self->task_factory == Py_None;
+    bool usual = nargs == 1 && (!self->debug || self->st->native_tasks) &&
+                 (plain || ca_eager_is_factory(self->st, self->task_factory));
     for (Py_ssize_t k = 0; k < nkw && usual; k++) {
         int i = keyword_index(self->st, PyTuple_GET_ITEM(kwnames, k));
         usual = i >= 0;
@@ -103,21 +131,21 @@ loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             given[i] = args[nargs + k];
         }
     }
-    if (!usual) {
-        return ca_stock_call(self->st->StockBaseLoop,
-                             self->st->names[CA_STR_create_task], op, args,
-                             nargs, kwnames);
-    }
-    if (ca_loop_check_open(self) < 0) {
+    if (usual && ca_loop_check_open(self) < 0) {
         return NULL;
     }
-    bool context_is_plain = given[1] == NULL || given[1] == Py_None ||
-                            PyContext_CheckExact(given[1]);
-    if (ca_registry_wants_ours(self->st) && context_is_plain &&
-        ca_future_native_loop(self->st, op) != NULL) {
-        return ca_task_new(self, args[0], given[0], given[1]);
+    PyObject *task = NULL;
+    bool unusual = !usual;
+    if (usual) {
+        task = make_native_task(self, args[0], given[0], given[1], &unusual);
     }
-    return make_task(self, args[0], given[0], given[1]);
+    if (!unusual) {
+        return task;
+    }
+    return usual && plain ? make_task(self, args[0], given[0], given[1])
+                          : ca_stock_call(self->st->StockBaseLoop,
+                                          self->st->names[CA_STR_create_task],
+                                          op, args, nargs, kwnames);
 }
 
 PyMethodDef ca_task_methods[] = {

@@ -121,6 +121,11 @@ handle_tp_dealloc(PyObject *op)
 {
     ca_state *st = ((CaHandle *)op)->loop->st;
     PyObject_GC_UnTrack(op);
+    if (ca_handle_is_shallow((CaHandle *)op)) {
+        ca_handle_release((CaHandle *)op);
+        ca_freelist_give(&st->handles, op, CA_FREELIST_HANDLES);
+        return;
+    }
     Py_TRASHCAN_BEGIN(op, handle_tp_dealloc) ca_handle_release((CaHandle *)op);
     ca_freelist_give(&st->handles, op, CA_FREELIST_HANDLES);
     Py_TRASHCAN_END
@@ -169,6 +174,20 @@ call_many(PyObject *callback, PyObject *args, Py_ssize_t nargs)
                                NULL);
 }
 
+/* callback() or callback(arg).  Functions are called where the interpreter's
+ * own calls end, without what it checks on the way. */
+static PyObject *
+call_short(PyObject *callback, PyObject *arg)
+{
+    PyObject *stack[2] = {NULL, arg};  /* room for the callee in front */
+    size_t nargs = (arg == NULL ? 0 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    if (!PyFunction_Check(callback)) {
+        return PyObject_Vectorcall(callback, stack + 1, nargs, NULL);
+    }
+    vectorcallfunc call = ((PyFunctionObject *)callback)->vectorcall;
+    return call(callback, stack + 1, nargs, NULL);
+}
+
 /* callback(*args).  The callback may cancel the handle, hence own
  * references. */
 static PyObject *
@@ -177,10 +196,8 @@ call_callback(CaHandle *self)
     PyObject *callback = Py_NewRef(self->callback);
     PyObject *args = Py_XNewRef(self->args);
     PyObject *result;
-    if (self->nargs == 0) {
-        result = PyObject_CallNoArgs(callback);
-    } else if (self->nargs == 1) {
-        result = PyObject_CallOneArg(callback, args);
+    if (self->nargs < 2) {
+        result = call_short(callback, args);
     } else {
         result = call_many(callback, args, self->nargs);
     }
@@ -311,6 +328,12 @@ ca_handle_run(CaHandle *self)
 {
     if (self->callback == NULL || self->context == NULL) {
         return 0;                      /* cancelled, or cleared by the GC */
+    }
+    if (self->callback == self->loop->st->late_result) {
+        int done = ca_future_run_late_result(self);
+        if (done != 0) {
+            return done < 0 ? ca_handle_report(self) : 0;
+        }
     }
     PyObject *result = call_in_some_context(self);
     if (result == NULL) {

@@ -52,6 +52,11 @@ CaTimerHandle *ca_timer_handle_new(CaLoop *loop, const ca_call_args *a,
  * with the exception that must leave the loop.  May run Python. */
 int ca_handle_run(CaHandle *self);
 
+/* A room above defines it.  What the handle's callback would do, where that is
+ * asyncio.sleep()'s setting of a future and nobody can tell: 1 when done, 0
+ * when the callback must be called, -1 with an exception. */
+int ca_future_run_late_result(CaHandle *handle);
+
 /* Hand the exception that is set to the loop's handler, unless it must leave
  * the loop: 0 or -1.  May run Python. */
 int ca_handle_report(CaHandle *self);
@@ -63,6 +68,19 @@ static inline bool
 ca_handle_cancelled(const CaHandle *self)
 {
     return (self->flags & CA_HANDLE_CANCELLED) != 0;
+}
+
+/* Its death cannot lead to that of another handle, and so on in a chain too
+ * deep for the stack: what it owns lives on, or is a bound method in C, whose
+ * own dealloc limits the depth. */
+static inline bool
+ca_handle_is_shallow(const CaHandle *self)
+{
+    return (self->args == NULL ||
+            (self->nargs == 1 && Py_REFCNT(self->args) > 1)) &&
+           self->debug == NULL &&
+           (self->callback == NULL || Py_REFCNT(self->callback) > 1 ||
+            PyCFunction_CheckExact(self->callback));
 }
 
 static inline bool

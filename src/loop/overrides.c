@@ -19,6 +19,7 @@ static const struct {
     {CA_STR__add_writer, CA_OVERRIDE_WATCHING},
     {CA_STR__remove_reader, CA_OVERRIDE_WATCHING},
     {CA_STR__remove_writer, CA_OVERRIDE_WATCHING},
+    {CA_STR_is_running, CA_OVERRIDE_IS_RUNNING},
 };
 enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
 

@@ -246,8 +246,10 @@ ca_loop_turn(CaLoop *self)
     if (self->stopping && !self->polled && look_late(self) < 0) {
         return -1;
     }
-    if (do_pending_work(self) < 0) {
-        return -1;
+    /* A turn that has looked, or one after which the loop may sleep; the poll
+     * budget sees to it that this is soon. */
+    if (!self->polled && self->ready.count > 0) {
+        return 0;
     }
-    return PyErr_CheckSignals();
+    return do_pending_work(self) < 0 ? -1 : PyErr_CheckSignals();
 }

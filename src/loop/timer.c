@@ -32,6 +32,11 @@ timer_tp_dealloc(PyObject *op)
     CaHandle *self = (CaHandle *)op;
     ca_state *st = self->loop->st;
     PyObject_GC_UnTrack(op);
+    if (ca_handle_is_shallow(self)) {
+        ca_handle_release(self);
+        ca_freelist_give(&st->timers, op, CA_FREELIST_TIMERS);
+        return;
+    }
     Py_TRASHCAN_BEGIN(op, timer_tp_dealloc) ca_handle_release(self);
     ca_freelist_give(&st->timers, op, CA_FREELIST_TIMERS);
     Py_TRASHCAN_END

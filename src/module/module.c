@@ -7,6 +7,7 @@
 #include "py/sockobj.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
+#include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -73,6 +74,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_asyncio_future_blocking),
     NAME(add_done_callback),
     NAME(close),
+    NAME(is_running),
     NAME(send),
     NAME(is_closing),
     NAME(_read_eof),
@@ -453,9 +455,50 @@ module_py_use_transports(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_eager_factory_doc,
+"use_eager_factory(factory, naming, /)\n--\n\n"
+"Tell that a task factory does nothing but make eager tasks: loops need not\n"
+"call it.  `naming` says what this Python does with the names of its tasks:\n"
+"1 sets one that is given, 2 sets it always, 3 passes it to the factory.");
+
+static PyObject *
+module_py_use_eager_factory(PyObject *module, PyObject *args)
+{
+    PyObject *factory;
+    int naming;
+    if (!PyArg_ParseTuple(args, "Oi:use_eager_factory", &factory, &naming) ||
+        ca_eager_learn_factory(PyModule_GetState(module), factory, naming) <
+            0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_late_result_doc,
+"use_late_result(function, /)\n--\n\n"
+"Tell that function(future, result) sets the result of a future that is not\n"
+"cancelled, and does nothing else: handles need not call it.");
+
+static PyObject *
+module_py_use_late_result(PyObject *module, PyObject *function)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyFunction_Check(function)) {
+        PyErr_SetString(PyExc_TypeError, "a function was expected");
+        return NULL;
+    }
+    Py_XSETREF(st->late_result, Py_NewRef(function));
+    Py_XSETREF(st->late_result_code, Py_NewRef(PyFunction_GET_CODE(function)));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
+    {"use_late_result", module_py_use_late_result, METH_O,
+     use_late_result_doc},
+    {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
+     use_eager_factory_doc},
     {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
     {"use_native_tasks", module_py_use_native_tasks, METH_NOARGS,
      use_native_tasks_doc},
@@ -491,7 +534,7 @@ module_exec(PyObject *module)
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
         make_datagram_type(module, st) < 0 ||
-        make_transport_types(module, st) < 0 || make_pipe_types(module) < 0 ||
+        make_pipe_types(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -514,6 +557,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
     Py_VISIT(st->tasks_publisher);
+    Py_VISIT(st->eager_tasks);
+    Py_VISIT(st->eager_factories[0]);
+    Py_VISIT(st->eager_factories[1]);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->enter_task);
     Py_VISIT(st->leave_task);
@@ -527,6 +573,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->socket_fileno);
     Py_VISIT(st->socket_methods);
     Py_VISIT(st->FileIO);
+    Py_VISIT(st->late_result);
+    Py_VISIT(st->late_result_code);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
@@ -548,6 +596,9 @@ module_clear(PyObject *module)
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
     Py_CLEAR(st->tasks_publisher);
+    Py_CLEAR(st->eager_tasks);
+    Py_CLEAR(st->eager_factories[0]);
+    Py_CLEAR(st->eager_factories[1]);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->enter_task);
     Py_CLEAR(st->leave_task);
@@ -561,6 +612,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->socket_fileno);
     Py_CLEAR(st->socket_methods);
     Py_CLEAR(st->FileIO);
+    Py_CLEAR(st->late_result);
+    Py_CLEAR(st->late_result_code);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_CLEAR(*field(st, imports[i].where));

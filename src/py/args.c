@@ -39,8 +39,9 @@ bind_keywords(PyObject *const names[N_SLOTS], PyObject *const *values,
 }
 
 bool
-ca_args_bind(const ca_state *st, PyObject *first_name, PyObject *const *args,
-             Py_ssize_t nargs, PyObject *kwnames, ca_call_args *out)
+ca_args_bind_any(const ca_state *st, PyObject *first_name,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 ca_call_args *out)
 {
     PyObject *slots[N_SLOTS] = {NULL, NULL, NULL};
     Py_ssize_t used = 0;

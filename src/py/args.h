@@ -25,9 +25,27 @@ typedef struct {
 /* Bind; `first_name` is the interned name of the first parameter, NULL when
  * the method has none.  False when the call does not bind (no exception
  * set). */
-bool ca_args_bind(const ca_state *st, PyObject *first_name,
-                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                  ca_call_args *out);
+bool ca_args_bind_any(const ca_state *st, PyObject *first_name,
+                      PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames, ca_call_args *out);
+
+/* The same; nearly every call has no keyword, and binds. */
+static inline bool
+ca_args_bind(const ca_state *st, PyObject *first_name, PyObject *const *args,
+             Py_ssize_t nargs, PyObject *kwnames, ca_call_args *out)
+{
+    Py_ssize_t fixed = first_name == NULL ? 1 : 2;
+    if (kwnames != NULL || nargs < fixed) {
+        return ca_args_bind_any(st, first_name, args, nargs, kwnames, out);
+    }
+    *out = (ca_call_args){
+        .first = first_name == NULL ? NULL : args[0],
+        .callback = args[fixed - 1],
+        .rest = args + fixed,
+        .nrest = nargs - fixed,
+    };
+    return true;
+}
 
 /* The only argument of a call, positional or by the interned `name`; borrowed.
  * NULL when the call does not bind (no exception set). */

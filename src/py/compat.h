@@ -120,6 +120,22 @@ ca_thread_tracks_origins(void)
     return PyThreadState_Get()->coroutine_origin_tracking_depth > 0;
 }
 
+/* Whether an instance has attributes of its own, or had. */
+static inline bool
+ca_object_has_dict(PyObject *op)
+{
+    PyObject **dict = _PyObject_GetDictPtr(op);
+    return dict != NULL && *dict != NULL;
+}
+
+/* Whether weak references to the object may exist. */
+static inline bool
+ca_object_has_weakrefs(PyObject *op)
+{
+    Py_ssize_t offset = Py_TYPE(op)->tp_weaklistoffset;
+    return offset == 0 || *(PyObject **)((char *)op + offset) != NULL;
+}
+
 /* Bring a finished object of a free list back to life with one reference. */
 static inline void
 ca_object_revive(PyObject *op)

@@ -44,6 +44,9 @@ typedef struct ca_state {
     PyObject *enter_task;              /* strong; see task/thread.c */
     PyObject *leave_task;              /* strong; likewise */
     PyObject *tasks_dict;              /* strong; that of asyncio.tasks */
+    PyObject *eager_tasks;             /* strong; asyncio.tasks' set of them;
+                                          NULL: this Python has none */
+    PyObject *eager_factories[2];     /* strong; asyncio's and ours, or NULL */
 
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */
@@ -81,6 +84,9 @@ typedef struct ca_state {
     PyObject *native_methods[24];      /* strong */
 
     PyObject *empty_function;          /* strong; see run.c */
+    PyObject *late_result;             /* strong; what asyncio.sleep() sets its
+                                          future with, or NULL, and ... */
+    PyObject *late_result_code;        /* strong; ... its code at the import */
 
     PyObject *names[128];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
@@ -105,6 +111,7 @@ typedef struct ca_state {
     uint64_t task_count;               /* for the names of tasks */
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
+    int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
     bool socket_layout;                /* py/sockobj.c knows it */
@@ -163,6 +170,7 @@ enum {
     CA_STR__asyncio_future_blocking,
     CA_STR_add_done_callback,
     CA_STR_close,
+    CA_STR_is_running,
     CA_STR_send,
     CA_STR_is_closing,
     CA_STR__read_eof,

@@ -41,6 +41,13 @@ ca_awaited_discard(CaFuture *fut, CaTask *task)
     return 0;
 }
 
+/* Whether anything is known to await `fut`. */
+static inline bool
+ca_awaited_any(const CaFuture *fut)
+{
+    return fut->awaited_by != NULL;
+}
+
 /* The fields of a dead future, once cleared, are as in a new one. */
 static inline void
 ca_awaited_reset(CaFuture *fut)
@@ -49,6 +56,12 @@ ca_awaited_reset(CaFuture *fut)
 }
 
 #else
+
+static inline bool
+ca_awaited_any(const CaFuture *Py_UNUSED(fut))
+{
+    return false;
+}
 
 static inline int
 ca_awaited_add(CaFuture *Py_UNUSED(fut), CaTask *Py_UNUSED(task))

@@ -6,6 +6,7 @@
  */
 #include "task/task.h"
 
+#include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -14,12 +15,6 @@
 #include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
-
-static inline ca_state *
-state_of(PyObject *op)
-{
-    return ca_state_of_type(Py_TYPE(op));
-}
 
 CaLoop *
 ca_future_native_loop(ca_state *st, PyObject *loop)
@@ -170,6 +165,38 @@ ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg)
     return schedule_callbacks(st, fut);
 }
 
+/* ---- the timer of asyncio.sleep() ---- */
+
+/* call_later(t, futures._set_result_unless_cancelled, fut, result) and the
+ * like.  Nobody sees the call if nothing about it is out of the ordinary: the
+ * function is the one that was imported, with its code; the future is one of
+ * ours, exactly, with no attribute set on it; the handle has a snapshot that
+ * nobody entered or looked at.  A future that is done gets the real call, for
+ * its exception. */
+int
+ca_future_run_late_result(CaHandle *handle)
+{
+    ca_state *st = handle->loop->st;
+    if (handle->nargs != 2 || (handle->flags & CA_HANDLE_SNAPSHOT) == 0 ||
+        PyFunction_GET_CODE(handle->callback) != st->late_result_code) {
+        return 0;
+    }
+    CaFuture *fut = (CaFuture *)PyTuple_GET_ITEM(handle->args, 0);
+    if (!Py_IS_TYPE(fut, st->FutureType) || fut->state == CA_FINISHED ||
+        ca_object_has_dict((PyObject *)fut) ||
+        ca_future_native_loop(st, fut->loop) == NULL) {
+        return 0;
+    }
+    if (fut->state == CA_CANCELLED) {
+        return 1;
+    }
+    PyObject *result = PyTuple_GET_ITEM(handle->args, 1);
+    Py_INCREF(fut);                    /* what is called may drop the handle */
+    int done = ca_future_finish(st, fut, result);
+    Py_DECREF(fut);
+    return done < 0 ? -1 : 1;
+}
+
 PyObject *
 ca_future_take_error(ca_state *st, CaFuture *fut)
 {
@@ -256,7 +283,7 @@ show_waiters(ca_state *st, CaFuture *fut)
 PyObject *
 ca_future_get_callbacks(PyObject *op, void *Py_UNUSED(closure))
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     if (st == NULL || show_waiters(st, (CaFuture *)op) < 0) {
         return NULL;
     }
@@ -300,7 +327,7 @@ PyObject *
 ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -336,7 +363,7 @@ const char ca_remove_done_callback_doc[] =
 PyObject *
 ca_future_py_remove_done_callback(PyObject *op, PyObject *callback)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     return st == NULL
                ? NULL
                : stock(st, "remove_done_callback", op, &callback, 1, NULL);
@@ -353,7 +380,7 @@ PyObject *
 ca_future_py_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -382,7 +409,7 @@ PyDoc_STRVAR(set_result_doc,
 static PyObject *
 future_py_set_result(PyObject *op, PyObject *result)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -408,7 +435,7 @@ PyDoc_STRVAR(set_exception_doc,
 static PyObject *
 future_py_set_exception(PyObject *op, PyObject *exc)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaFuture *fut = (CaFuture *)op;
     if (st == NULL) {
         return NULL;
@@ -448,19 +475,24 @@ ca_future_new(CaLoop *loop)
     return op;
 }
 
-static void
-future_tp_dealloc(PyObject *op)
+void
+ca_future_tp_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     bool exact = type == st->FutureType;
     if ((!exact || ((CaFuture *)op)->log_tb) &&
         PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;                        /* resurrected */
     }
     PyObject_GC_UnTrack(op);
-    PyObject_ClearWeakRefs(op);
-    (void)st->StockFuture->tp_clear(op);
+    if (ca_object_has_weakrefs(op)) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (ca_object_has_dict(op) || ca_awaited_any((CaFuture *)op)) {
+        (void)st->StockFuture->tp_clear(op);
+    }
+    ca_future_release((CaFuture *)op);
     /* A finalized object stays marked as such: its memory is not for another,
      * whose report would be lost. */
     if (exact && !PyObject_GC_IsFinalized(op)) {
@@ -499,7 +531,7 @@ PyDoc_STRVAR(future_doc,
 
 static PyType_Slot future_slots[] = {
     {Py_tp_doc, (void *)future_doc},
-    {Py_tp_dealloc, future_tp_dealloc},
+    {Py_tp_dealloc, ca_future_tp_dealloc},
     {Py_tp_iter, ca_future_tp_iter},
     {Py_am_await, ca_future_tp_iter},
     {Py_tp_methods, future_methods},

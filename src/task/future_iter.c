@@ -19,7 +19,7 @@ typedef struct {
 PyObject *
 ca_future_tp_iter(PyObject *op)
 {
-    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    ca_state *st = ca_future_state(op);
     if (st == NULL) {
         return NULL;
     }
@@ -108,16 +108,39 @@ iter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
+/* StopIteration(value), which takes the reference.  What the call of the class
+ * comes to, without its search for arguments: most of what a result costs. */
+static PyObject *
+make_stop(PyObject *steal_value)
+{
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyObject *args = PyTuple_New(1);
+    if (args == NULL) {
+        Py_DECREF(steal_value);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(args, 0, steal_value);
+    PyObject *exc = type->tp_new(type, args, NULL);
+    if (exc != NULL) {
+        PyObject **value = &((PyStopIterationObject *)exc)->value;
+        Py_XSETREF(*value, Py_NewRef(steal_value));
+    }
+    Py_DECREF(args);
+    return exc;
+}
+
 /* Set a StopIteration; with the exception that is being handled as its
  * context, or without, as stock does it. */
 static void
 set_stop(PyObject *steal_exc)
 {
-    if (CA_AWAIT_REPEATS) {
+    PyObject *handled = CA_AWAIT_REPEATS ? NULL : PyErr_GetHandledException();
+    if (handled == NULL) {
         PyErr_SetRaisedException(steal_exc);
         return;
     }
-    PyErr_SetObject(PyExc_StopIteration, steal_exc);
+    PyErr_SetObject(PyExc_StopIteration, steal_exc); /* links them */
+    Py_DECREF(handled);
     Py_DECREF(steal_exc);
 }
 
@@ -128,13 +151,14 @@ set_stop(PyObject *steal_exc)
 static void
 raise_stop(PyObject *steal_value)
 {
-    if (CA_AWAIT_REPEATS || steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            set_stop(exc);
-        }
+    if (!CA_AWAIT_REPEATS && steal_value == Py_None) {
+        Py_DECREF(steal_value);
+        return;
     }
-    Py_DECREF(steal_value);
+    PyObject *exc = make_stop(steal_value);
+    if (exc != NULL) {
+        set_stop(exc);
+    }
 }
 
 static PyObject *

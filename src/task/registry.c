@@ -43,6 +43,20 @@ ca_registry_unpublish(CaLoop *loop)
     }
 }
 
+bool
+ca_registry_current_is_ours(CaLoop *loop)
+{
+    if (loop->current_task != NULL && !loop->current_published) {
+        return true;                   /* nobody could have looked it up */
+    }
+    PyObject *shown = PyDict_GetItemWithError(loop->st->current_tasks,
+                                              (PyObject *)loop);
+    if (shown == NULL) {
+        PyErr_Clear();
+    }
+    return shown == loop->current_task;
+}
+
 /* ---- all tasks ---- */
 
 typedef struct {
@@ -139,6 +153,23 @@ static PyType_Spec publisher_spec = {
 
 PyType_Spec *const ca_registry_publisher_spec = &publisher_spec;
 
+/* Asyncio's set of tasks in their eager step, where there is one. */
+static int
+find_eager_tasks(ca_state *st)
+{
+    PyObject *set = PyObject_GetAttrString(st->tasks_module, "_eager_tasks");
+    if (set == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    } else if (!PySet_CheckExact(set)) {
+        Py_CLEAR(set);                 /* eager starts are left to the base */
+    }
+    Py_XSETREF(st->eager_tasks, set);
+    return 0;
+}
+
 static int
 make_publisher(ca_state *st)
 {
@@ -173,7 +204,7 @@ ca_registry_init(ca_state *st)
                         "asyncio keeps its tasks in an unknown way");
         goto done;
     }
-    if (make_publisher(st) == 0) {
+    if (find_eager_tasks(st) == 0 && make_publisher(st) == 0) {
         result = PySet_Add(data, st->tasks_publisher);
     }
 

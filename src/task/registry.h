@@ -131,6 +131,20 @@ ca_registry_finished(CaFuture *fut)
     }
 }
 
+/* Eager starts are left to the base: the interpreter swaps the current task
+ * in its own way. */
+static inline bool
+ca_registry_current_is_ours(CaLoop *Py_UNUSED(loop))
+{
+    return false;
+}
+
+static inline int
+ca_registry_enter_eager(CaLoop *loop, PyObject *task, PyObject **outer)
+{
+    return ca_registry_enter(loop, task, outer);
+}
+
 #else
 
 /* Put the current task into asyncio's dict; keeps a pending exception. */
@@ -194,6 +208,20 @@ ca_registry_remove(CaTask *task)
 static inline void
 ca_registry_finished(CaFuture *Py_UNUSED(fut))
 {
+}
+
+/* Whether asyncio's dict shows of the loop what we know of it: the running
+ * native task, or nothing.  False when a task that others drive is there. */
+bool ca_registry_current_is_ours(CaLoop *loop);
+
+/* As ca_registry_enter(), where another task of ours may be current. */
+static inline int
+ca_registry_enter_eager(CaLoop *loop, PyObject *task, PyObject **outer)
+{
+    if (loop->current_published) {
+        ca_registry_unpublish(loop);
+    }
+    return ca_registry_enter(loop, task, outer);
 }
 
 #endif

@@ -302,6 +302,15 @@ take_stop_value(void)
     return value;
 }
 
+/* PyIter_Send(), one step shorter for what it nearly always is. */
+static inline PySendResult
+send_none(PyObject *coro, PyObject **result)
+{
+    return PyCoro_CheckExact(coro)
+               ? PyCoro_Type.tp_as_async->am_send(coro, Py_None, result)
+               : PyIter_Send(coro, Py_None, result);
+}
+
 static PySendResult
 throw_into(ca_state *st, PyObject *coro, PyObject *exc, PyObject **result)
 {
@@ -354,7 +363,7 @@ step(ca_state *st, CaTask *task, PyObject *exc)
             PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
             return -1;
         }
-        status = PyIter_Send(task->m.coro, Py_None, &result);
+        status = send_none(task->m.coro, &result);
     } else {
         PyObject *thrown = exception_to_throw(st, task, exc);
         if (thrown == NULL) {
@@ -378,6 +387,12 @@ step(ca_state *st, CaTask *task, PyObject *exc)
     int done = finish_returned(st, task, result);
     Py_DECREF(result);
     return done;
+}
+
+int
+ca_task_step_bare(ca_state *st, CaTask *task)
+{
+    return step(st, task, NULL);
 }
 
 /* A step as the loop's current task, inside the task's context. */

@@ -1,7 +1,7 @@
 /* task.c - the Task type: birth, death, and the methods that differ.
  *
- * cancel(), uncancel(), cancelling(), set_name(), get_coro(), get_context(),
- * get_stack() and the rest are the base's own: they work on the same struct.
+ * cancel(), uncancel(), cancelling(), set_name(), get_stack() and the rest are
+ * the base's own: they work on the same struct.
  */
 #include "task/task.h"
 
@@ -11,16 +11,11 @@
 #include "py/errors.h"
 #include "py/freelist.h"
 #include "task/awaited.h"
+#include "task/eager.h"
 #include "task/registry.h"
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 #define AS_FUTURE(task) ((CaFuture *)(task))
-
-static inline ca_state *
-state_of(PyObject *op)
-{
-    return ca_state_of_type(Py_TYPE(op));
-}
 
 /* ---- bound methods, as stock hands them to call_soon() ---- */
 
@@ -43,7 +38,7 @@ static PyObject *
 method_wakeup(PyObject *op, PyObject *fut)
 {
     CaTask *task = (CaTask *)op;
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     PyObject *exc = NULL;
     if (st == NULL || ca_awaited_discard_any(st, fut, task) < 0) {
         return NULL;
@@ -129,13 +124,9 @@ set_number(CaTask *task, uint64_t number)
 #endif
 }
 
-static int
-set_name(CaTask *task, PyObject *name)
+int
+ca_task_rename(CaTask *task, PyObject *name)
 {
-    ca_state *st = state_of((PyObject *)task);
-    if (name == NULL || name == Py_None) {
-        return set_number(task, ++st->task_count);
-    }
     PyObject *text = PyUnicode_CheckExact(name) ? Py_NewRef(name)
                                                 : PyObject_Str(name);
     if (text == NULL) {
@@ -143,6 +134,15 @@ set_name(CaTask *task, PyObject *name)
     }
     Py_XSETREF(task->m.name, text);
     return 0;
+}
+
+static int
+set_name(ca_state *st, CaTask *task, PyObject *name)
+{
+    if (name != NULL && name != Py_None) {
+        return ca_task_rename(task, name);
+    }
+    return set_number(task, ++st->task_count);
 }
 
 /* 1 for a coroutine, 0 for something else, -1 on error. */
@@ -158,11 +158,11 @@ is_coroutine(ca_state *st, PyObject *coro)
     return result;
 }
 
-/* Fill a fresh native task and queue its first step; 0 or -1.  The order of
- * what can fail is stock's: coroutine, context, name, call_soon. */
+/* Fill a fresh native task and queue its first step, or do it; 0 or -1.  The
+ * order of what can fail is stock's: coroutine, context, name, call_soon. */
 static int
 start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
-      PyObject *context)
+      PyObject *context, bool eager)
 {
     ca_state *st = loop->st;
     task->m.loop = Py_NewRef(loop);
@@ -176,7 +176,13 @@ start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
     task->m.log_destroy_pending = 1;
     task->m.coro = Py_NewRef(coro);
     task->native = true;
-    if (set_name(task, name) < 0 || ca_task_queue_step(loop, task) < 0) {
+    if (set_name(st, task, name) < 0) {
+        return -1;
+    }
+    if (eager) {
+        return ca_eager_step(loop, task);
+    }
+    if (ca_task_queue_step(loop, task) < 0) {
         return -1;
     }
     ca_registry_add(st, task);
@@ -201,7 +207,8 @@ allocate(ca_state *st)
 }
 
 PyObject *
-ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context)
+ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
+            bool eager)
 {
     ca_state *st = loop->st;
     int known = is_coroutine(st, coro);
@@ -216,8 +223,10 @@ ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context)
     if (task == NULL) {
         return NULL;
     }
-    if (start(task, loop, coro, name, context) < 0) {
-        task->m.log_destroy_pending = 0;
+    if (start(task, loop, coro, name, context, eager) < 0) {
+        if (!eager) {
+            task->m.log_destroy_pending = 0;
+        }
         Py_DECREF(task);
         return NULL;
     }
@@ -238,45 +247,71 @@ task_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return op;
 }
 
-/* Whether Task(...) can start natively; else the base's __init__ must do it.
- * Fills in what was given; borrowed. */
+/* What Task(...) was given; borrowed. */
+typedef struct {
+    PyObject *coro;
+    PyObject *loop;
+    PyObject *name;
+    PyObject *context;
+    PyObject *eager_start;
+    bool eager;                        /* how is_usual_init() understands it */
+} init_args;
+
 static bool
-is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
-              PyObject *given[4])
+parse_init(PyObject *args, PyObject *kwargs, init_args *given)
 {
-    static char *keywords[] = {"coro", "loop", "name", "context", NULL};
-    for (int i = 0; i < 4; i++) {
-        given[i] = NULL;
-    }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOO", keywords,
-                                     &given[0], &given[1], &given[2],
-                                     &given[3])) {
+    static char *keywords[] = {"coro",    "loop",        "name",
+                               "context", "eager_start", NULL};
+    *given = (init_args){0};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOO", keywords,
+                                     &given->coro, &given->loop, &given->name,
+                                     &given->context, &given->eager_start)) {
         PyErr_Clear();
         return false;
     }
-    bool plain_context = given[3] == NULL || given[3] == Py_None ||
-                         PyContext_CheckExact(given[3]);
-    return task->m.loop == NULL && plain_context &&
-           ca_future_native_loop(st, given[1]) != NULL;
+    return true;
+}
+
+/* Whether Task(...) can start natively; else the base's __init__ must do
+ * it. */
+static bool
+is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
+              init_args *given)
+{
+    if (!parse_init(args, kwargs, given) || task->m.loop != NULL ||
+        ca_future_native_loop(st, given->loop) == NULL) {
+        return false;
+    }
+    if (given->eager_start != NULL) {
+        ca_eager_when when = PyBool_Check(given->eager_start)
+                                 ? ca_eager_start_of((CaLoop *)given->loop)
+                                 : CA_EAGER_BASE;
+        if (when == CA_EAGER_BASE) {
+            return false;
+        }
+        given->eager = when == CA_EAGER_NOW && given->eager_start == Py_True;
+    }
+    return given->context == NULL || given->context == Py_None ||
+           PyContext_CheckExact(given->context);
 }
 
 static int
 task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     CaTask *task = (CaTask *)op;
-    PyObject *given[4];
+    init_args given;
     if (st == NULL) {
         return -1;
     }
-    if (is_usual_init(st, task, args, kwargs, given)) {
-        int known = is_coroutine(st, given[0]);
+    if (is_usual_init(st, task, args, kwargs, &given)) {
+        int known = is_coroutine(st, given.coro);
         if (known < 0) {
             return -1;
         }
         if (known > 0) {
-            return start(task, (CaLoop *)given[1], given[0], given[2],
-                         given[3]);
+            return start(task, (CaLoop *)given.loop, given.coro, given.name,
+                         given.context, given.eager);
         }
     }
     task->native = false;
@@ -302,12 +337,12 @@ reset(CaTask *task)
 #endif
 }
 
-static void
-task_tp_dealloc(PyObject *op)
+void
+ca_task_tp_dealloc(PyObject *op)
 {
     CaTask *task = (CaTask *)op;
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     bool exact = type == st->TaskType;
     if ((!exact || has_report(task)) &&
         PyObject_CallFinalizerFromDealloc(op) < 0) {
@@ -315,8 +350,17 @@ task_tp_dealloc(PyObject *op)
     }
     PyObject_GC_UnTrack(op);
     ca_registry_remove(task);
-    PyObject_ClearWeakRefs(op);
-    (void)st->StockTask->tp_clear(op);
+    if (ca_object_has_weakrefs(op)) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (ca_object_has_dict(op) || ca_awaited_any(AS_FUTURE(task))) {
+        (void)st->StockTask->tp_clear(op);
+    }
+    ca_future_release(AS_FUTURE(task));
+    Py_CLEAR(task->m.fut_waiter);
+    Py_CLEAR(task->m.coro);
+    Py_CLEAR(task->m.name);
+    Py_CLEAR(task->m.context);
     if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
         reset(task);
         task->native = false;
@@ -351,7 +395,7 @@ task_py_get_name(PyObject *op, PyObject *Py_UNUSED(none))
             return NULL;
         }
     }
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     if (st == NULL) {
         return NULL;
     }
@@ -373,6 +417,19 @@ task_py_get_context(PyObject *op, PyObject *Py_UNUSED(none))
     return Py_NewRef(context == NULL ? Py_None : context);
 }
 
+PyDoc_STRVAR(get_coro_doc,
+"get_coro($self, /)\n--\n\n"
+"Return the coroutine; None when the task was done in its eager start.\n\n"
+"Source: asyncio, \"Task object\".");
+
+/* Of some 3.12 the base's crashes where there is none. */
+static PyObject *
+task_py_get_coro(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    PyObject *coro = ((CaTask *)op)->m.coro;
+    return Py_NewRef(coro == NULL ? Py_None : coro);
+}
+
 PyDoc_STRVAR(set_result_doc,
 "set_result($self, result, /)\n--\n\n"
 "Refused with RuntimeError: a task gets its result from its coroutine.");
@@ -380,7 +437,7 @@ PyDoc_STRVAR(set_result_doc,
 static PyObject *
 task_py_set_result(PyObject *op, PyObject *result)
 {
-    ca_state *st = state_of(op);
+    ca_state *st = ca_future_state(op);
     return st == NULL ? NULL
                       : PyObject_CallMethod((PyObject *)st->StockTask,
                                             "set_result", "OO", op, result);
@@ -395,6 +452,7 @@ static PyMethodDef task_methods[] = {
     {"get_name", task_py_get_name, METH_NOARGS, get_name_doc},
 #endif
     {"get_context", task_py_get_context, METH_NOARGS, get_context_doc},
+    {"get_coro", task_py_get_coro, METH_NOARGS, get_coro_doc},
     {"set_result", task_py_set_result, METH_O, set_result_doc},
     {0},
 };
@@ -418,7 +476,7 @@ static PyType_Slot task_slots[] = {
     {Py_tp_doc, (void *)task_doc},
     {Py_tp_new, task_tp_new},
     {Py_tp_init, task_tp_init},
-    {Py_tp_dealloc, task_tp_dealloc},
+    {Py_tp_dealloc, ca_task_tp_dealloc},
     {Py_tp_iter, ca_future_tp_iter},
     {Py_am_await, ca_future_tp_iter},
     {Py_tp_methods, task_methods},

@@ -48,6 +48,22 @@ extern PyType_Spec ca_future_spec;
 extern PyType_Spec ca_task_spec;
 extern PyType_Spec ca_future_iter_spec;
 
+void ca_future_tp_dealloc(PyObject *op);
+void ca_task_tp_dealloc(PyObject *op);
+
+/* The state of a Future's or Task's module; NULL with an exception.  Instances
+ * of the types themselves have our dealloc, those of classes derived in Python
+ * another. */
+static inline ca_state *
+ca_future_state(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    return type->tp_dealloc == ca_future_tp_dealloc ||
+                   type->tp_dealloc == ca_task_tp_dealloc
+               ? PyModule_GetState(((PyHeapTypeObject *)type)->ht_module)
+               : ca_state_of_type(type);
+}
+
 static inline bool
 ca_future_check(const ca_state *st, PyObject *op)
 {
@@ -61,16 +77,35 @@ CaLoop *ca_future_native_loop(ca_state *st, PyObject *loop);
 /* A pending Future of a loop of ours. */
 PyObject *ca_future_new(CaLoop *loop);
 
-/* A Task of a loop of ours, its first step queued.  name, context: NULL or
- * None for none.  TypeError when coro is not a coroutine. */
+/* A Task of a loop of ours, its first step queued, or done if `eager`.  name,
+ * context: NULL or None for none.  TypeError when coro is not a coroutine. */
 PyObject *ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name,
-                      PyObject *context);
+                      PyObject *context, bool eager);
+
+/* As set_name(); 0 or -1. */
+int ca_task_rename(CaTask *task, PyObject *name);
 
 /* Finish a pending future and schedule its callbacks; 0 or -1.  `exc` must be
  * an exception instance. */
 int ca_future_finish(ca_state *st, CaFuture *fut, PyObject *result);
 int ca_future_fail(ca_state *st, CaFuture *fut, PyObject *exc);
 int ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg);
+
+/* Let go of all fields of a dying future or task.  May run Python. */
+static inline void
+ca_future_release(CaFuture *fut)
+{
+    Py_CLEAR(fut->loop);
+    Py_CLEAR(fut->callback0);
+    Py_CLEAR(fut->context0);
+    Py_CLEAR(fut->callbacks);
+    Py_CLEAR(fut->exception);
+    Py_CLEAR(fut->exception_tb);
+    Py_CLEAR(fut->result);
+    Py_CLEAR(fut->source_tb);
+    Py_CLEAR(fut->cancel_msg);
+    Py_CLEAR(fut->cancelled_exc);
+}
 
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
 int ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task);
@@ -88,6 +123,9 @@ PyObject *ca_future_take_error(ca_state *st, CaFuture *fut);
  * ready ring.  `exc`, borrowed, is thrown in; NULL: None is sent.  0, or -1
  * with an exception that Handle._run() would have seen. */
 int ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc);
+
+/* A first step, nothing entered; 0, or -1 as ca_task_step(). */
+int ca_task_step_bare(ca_state *st, CaTask *task);
 
 /* Step after the future it waits for has finished. */
 int ca_task_wakeup(CaLoop *loop, CaTask *task);

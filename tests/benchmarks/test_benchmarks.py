@@ -22,7 +22,7 @@ TWIN = "twin=asyncio:new_event_loop"
 pytest.importorskip("rich", reason="the benchmark drivers need rich, which is not installed")
 sys.path.insert(0, str(ROOT))
 try:
-    from benchmarks import drive, harness, report
+    from benchmarks import ceilings, drive, harness, report
 
     WORKLOADS = harness.load_workloads()
 finally:
@@ -287,3 +287,24 @@ def test_latency_is_measured_for_each_budget_that_a_loop_can_take(tmp_path):
 
 def test_instruction_counts_say_so_when_valgrind_is_missing():
     assert run_script("callgrind.py", env={"PATH": ""}).stdout == "skipped: valgrind not found\n"
+
+
+def test_ceilings_say_so_when_valgrind_is_missing():
+    assert run_script("ceilings.py", env={"PATH": ""}).stdout == "skipped: valgrind not found\n"
+
+
+@pytest.mark.timeout(900, method="thread")
+def test_hot_paths_stay_under_their_ceilings_of_instructions():
+    reason = ceilings.why_not()
+    if reason:
+        pytest.skip(f"instructions cannot be counted here: {reason}")
+    pytest.importorskip("casyncio", reason="casyncio is not installed")
+    done = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "benchmarks" / "ceilings.py")],
+        capture_output=True,
+        text=True,
+        timeout=880,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("above the bare") == 2

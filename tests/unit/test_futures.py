@@ -1176,3 +1176,45 @@ def test_a_future_of_a_loop_in_debug_mode_checks_the_thread_as_asyncio(same_outc
 def test_sizes_are_told(loop):
     future = loop.create_future()
     assert sys.getsizeof(future) >= object.__sizeof__(future) > 0
+
+
+@pytest.mark.parametrize("handling", [False, True], ids=["plain", "in except"])
+@pytest.mark.parametrize(
+    "value", [5, (), (1, 2), ValueError("v"), StopIteration(3), "text", [None]], ids=repr
+)
+def test_the_stop_iteration_of_an_awaited_result_is_as_stocks(loop, value, handling):
+    def stop_of(future):
+        future.set_result(value)
+        try:
+            next(iter(future))
+        except StopIteration as stop:
+            context = stop.__context__
+            return [type(stop), stop.args, stop.value is value, type(context),
+                    stop.__cause__, stop.__suppress_context__, vars(stop)]  # fmt: skip
+
+    def look(future):
+        if not handling:
+            return stop_of(future)
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            return stop_of(future)
+
+    assert look(loop.create_future()) == look(asyncio.Future(loop=loop))
+
+
+def test_the_result_lives_no_longer_than_its_last_name(loop):
+    class Thing:
+        pass
+
+    async def main():
+        future = loop.create_future()
+        loop.call_soon(future.set_result, Thing())
+        thing = await future
+        gone = weakref.ref(thing)
+        del future
+        await asyncio.sleep(0)  # the handle lets go
+        del thing
+        return gone()
+
+    assert loop.run_until_complete(main()) is None

@@ -45,6 +45,12 @@ def test_modules_have_the_names_that_are_looked_up():
     assert callable(format_helpers.extract_stack)
     assert callable(events._set_running_loop) and callable(events._get_running_loop)
     assert futures.Future and tasks.Task
+    assert list(inspect.signature(futures._set_result_unless_cancelled).parameters) == [
+        "fut",
+        "result",
+    ]
+    if hasattr(asyncio, "eager_task_factory"):
+        assert type(tasks._eager_tasks) is set
 
 
 def test_stock_handle_describes_itself_through_repr_info():
