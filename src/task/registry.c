@@ -28,17 +28,69 @@ ca_registry_loop_hash(PyObject *op)
     return PyObject_GenericHash(op);
 }
 
-void
+/* The loop's entry in asyncio's dict: borrowed, or NULL with or without an
+ * exception. */
+static PyObject *
+published_borrow(CaLoop *loop)
+{
+    return PyDict_GetItemWithError(loop->st->current_tasks, (PyObject *)loop);
+}
+
+int
+ca_registry_check_free(CaLoop *loop, PyObject *task)
+{
+    PyObject *current = loop->current_task;
+    if (current == NULL || loop->current_published) {
+        current = published_borrow(loop);
+    }
+    if (current == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(current);                /* its repr may be anybody's */
+    PyErr_Format(PyExc_RuntimeError,
+                 "Cannot enter into task %R while another task %R is being "
+                 "executed.",
+                 task, current);
+    Py_DECREF(current);
+    return -1;
+}
+
+/* Take out the entry of the current task, or say whose it is; 0 or -1. */
+static int
+take_entry(CaLoop *loop)
+{
+    PyObject *current = published_borrow(loop);
+    if (current == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (current == loop->current_task) {
+        return PyDict_DelItem(loop->st->current_tasks, (PyObject *)loop);
+    }
+    current = Py_NewRef(current == NULL ? Py_None : current);
+    PyErr_Format(PyExc_RuntimeError,
+                 "Leaving task %R does not match the current task %R.",
+                 loop->current_task, current);
+    Py_DECREF(current);
+    return -1;
+}
+
+int
 ca_registry_unpublish(CaLoop *loop)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyDict_DelItem(loop->st->current_tasks, (PyObject *)loop) < 0) {
-        PyErr_Clear();                 /* somebody else took it out */
-    }
+    int result = take_entry(loop);
     loop->current_published = false;
-    if (exc != NULL) {
+    if (exc == NULL) {
+        return result;
+    }
+    if (result < 0) {
+        PyObject *later = PyErr_GetRaisedException();
+        PyException_SetContext(later, exc);
+        PyErr_SetRaisedException(later);
+    } else {
         PyErr_SetRaisedException(exc);
     }
+    return result;
 }
 
 /* ---- all tasks ---- */

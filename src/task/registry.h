@@ -27,30 +27,43 @@ Py_hash_t ca_registry_loop_hash(PyObject *op);
 /* Put the current task into asyncio's dict; keeps a pending exception. */
 void ca_registry_publish(CaLoop *loop);
 
-/* `task` runs in `loop` from now on; returns what did, for ca_registry_leave.
- * A loop with a __hash__() of its own would not tell that it is looked up. */
-static inline PyObject *
-ca_registry_enter(CaLoop *loop, PyObject *task)
+/* May `task` become the current one?  Asked when the loop has one already, or
+ * when somebody's stands in asyncio's dict.  0, or -1 with a RuntimeError. */
+int ca_registry_check_free(CaLoop *loop, PyObject *task);
+
+/* `task` runs in `loop` from now on; fills in what did, for
+ * ca_registry_leave.  0 or -1.  A loop with a __hash__() of its own would not
+ * tell that it is looked up. */
+static inline int
+ca_registry_enter(CaLoop *loop, PyObject *task, PyObject **outer)
 {
-    PyObject *outer = loop->current_task;
+    if ((loop->current_task != NULL ||
+         PyDict_GET_SIZE(loop->st->current_tasks) != 0) &&
+        ca_registry_check_free(loop, task) < 0) {
+        return -1;
+    }
+    *outer = loop->current_task;
     loop->current_task = task;
+    loop->current_published = false;
     if ((ca_overrides_now(loop) & CA_OVERRIDE_HASH) != 0) {
         ca_registry_publish(loop);
     }
-    return outer;
+    return 0;
 }
 
-/* Take the published entry out of asyncio's dict; keeps a pending
- * exception. */
-void ca_registry_unpublish(CaLoop *loop);
+/* Take the published entry out of asyncio's dict; a pending exception becomes
+ * the context of a new one.  0, or -1 with a RuntimeError when it is another
+ * task's. */
+int ca_registry_unpublish(CaLoop *loop);
 
-static inline void
+static inline int
 ca_registry_leave(CaLoop *loop, PyObject *outer)
 {
-    if (loop->current_published) {
-        ca_registry_unpublish(loop);
-    }
+    int result = loop->current_published ? ca_registry_unpublish(loop) : 0;
     loop->current_task = outer;
+    /* It was asked for, or nobody could have entered another one. */
+    loop->current_published = outer != NULL;
+    return result;
 }
 
 extern PyType_Spec ca_tasks_publisher_spec;

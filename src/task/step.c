@@ -378,10 +378,12 @@ step(ca_state *st, CaTask *task, PyObject *exc)
 static int
 step_as_current(ca_state *st, CaLoop *loop, CaTask *task, PyObject *exc)
 {
-    PyObject *outer = ca_registry_enter(loop, (PyObject *)task);
+    PyObject *outer = NULL;
+    if (ca_registry_enter(loop, (PyObject *)task, &outer) < 0) {
+        return -1;
+    }
     int result = step(st, task, exc);
-    ca_registry_leave(loop, outer);
-    return result;
+    return ca_registry_leave(loop, outer) < 0 ? -1 : result;
 }
 
 int
