@@ -113,6 +113,22 @@ weak_set(ca_state *st)
     return set;
 }
 
+int
+ca_registry_add(ca_state *st, CaTask *task)
+{
+    if (Py_IS_TYPE(task, st->TaskType)) {
+        ca_dlist_append(&st->all_tasks, &task->link);
+        return 0;
+    }
+    PyObject *set = weak_set(st);
+    PyObject *done = set == NULL
+                         ? NULL
+                         : PyObject_CallMethod(set, "add", "O", task);
+    Py_XDECREF(set);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 static int
 publish_one(PyObject *data, PyObject *remove, CaTask *task)
 {

@@ -10,6 +10,8 @@
  * called, as every weak reference in there is, and then adds real references
  * to the tasks that it has not added yet.  The walk notices that the set has
  * changed and starts anew, which asyncio's all_tasks() does by design.
+ * Tasks of derived classes are in the set from their birth: hashing one may
+ * run Python code, which must not fail in all_tasks().
  */
 #ifndef CA_TASK_REGISTRY_H
 #define CA_TASK_REGISTRY_H
@@ -65,6 +67,10 @@ ca_registry_leave(CaLoop *loop, PyObject *outer)
     loop->current_published = outer != NULL;
     return result;
 }
+
+/* A task was born: link it into the list.  One of a derived class is added to
+ * asyncio's set at once, which hashes it.  0 or -1. */
+int ca_registry_add(ca_state *st, CaTask *task);
 
 extern PyType_Spec ca_tasks_publisher_spec;
 

@@ -162,8 +162,7 @@ start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
     if (set_name(task, name) < 0 || ca_task_queue_step(loop, task) < 0) {
         return -1;
     }
-    ca_dlist_append(&st->all_tasks, &task->link);
-    return 0;
+    return ca_registry_add(st, task);
 }
 
 static CaTask *
