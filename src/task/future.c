@@ -312,11 +312,10 @@ ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
     /* None stays None, as in stock: call_soon() then copies the context in
      * which the future is finished.  Only for a task it means something else
      * here, see task.h. */
-    PyObject *context =
-        nkw == 0 || (args[1] == Py_None &&
-                     PyObject_TypeCheck(args[0], st->TaskType))
-            ? PyContext_CopyCurrent()
-            : Py_NewRef(args[1]);
+    PyObject *context = nkw == 0 || (args[1] == Py_None &&
+                                     PyObject_TypeCheck(args[0], st->TaskType))
+                            ? PyContext_CopyCurrent()
+                            : Py_NewRef(args[1]);
     if (context == NULL) {
         return NULL;
     }

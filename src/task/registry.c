@@ -121,9 +121,8 @@ ca_registry_add(ca_state *st, CaTask *task)
         return 0;
     }
     PyObject *set = weak_set(st);
-    PyObject *done = set == NULL
-                         ? NULL
-                         : PyObject_CallMethod(set, "add", "O", task);
+    PyObject *done = set == NULL ? NULL
+                                 : PyObject_CallMethod(set, "add", "O", task);
     Py_XDECREF(set);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
