@@ -148,7 +148,9 @@ def clean(text):
     """Return text without what differs between two runs or two kinds of loops."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"\bTask-\d+", "Task-N", text)
-    text = re.sub(r"<_asyncio\.Task(Step|Wakeup)MethWrapper object at 0x>", "Task.task_step", text)
+    text = re.sub(
+        r"<(?:_asyncio\.)?Task(Step|Wakeup)MethWrapper object at 0x>", "Task.task_step", text
+    )
     text = re.sub(r"\bwhen=[0-9.]+", "when=N", text)
     text = re.sub(r"<(_UnixSelectorEventLoop|Loop)\b", "<Loop", text)
     return re.sub(r"\b_?(asyncio|casyncio)\.(Future|Task)\b", r"\2", text)
@@ -230,8 +232,8 @@ class World:
         parts += [repr(context[key]) for key in ("future", "task") if key in context]
         text = clean(" | ".join(map(str, parts)))
         if "Task was destroyed" in text or "never retrieved" in text:
-            # When the last reference goes is an implementation's own affair.
-            text = re.sub(r" (created|cb|wait_for)=.*", "", text)
+            # When and in which order things go is the collector's affair.
+            text = re.sub(r" (coro|created|cb|wait_for)=.*", "", text)
             self.reports.append(text)
         else:
             self.note("report", text)
@@ -435,7 +437,7 @@ class World:
         for awaitable in asyncio.as_completed(self.there(who, numbers)):
             try:
                 found.append(repr(await awaitable))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 found.append(chain(error))
         return sorted(found)  # it walks a set
 
