@@ -209,9 +209,9 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
     st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
-    st->TasksPublisherType = make_type(module, &ca_tasks_publisher_spec, NULL);
+    st->TasksDataType = make_type(module, &ca_tasks_data_spec, &PySet_Type);
     return st->FutureType == NULL || st->TaskType == NULL ||
-                   st->FutureIterType == NULL || st->TasksPublisherType == NULL
+                   st->FutureIterType == NULL || st->TasksDataType == NULL
                ? -1
                : 0;
 }
@@ -327,8 +327,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->FutureType);
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
-    Py_VISIT(st->TasksPublisherType);
-    Py_VISIT(st->tasks_publisher);
+    Py_VISIT(st->TasksDataType);
+    Py_VISIT(st->tasks_data);
     Py_VISIT(st->current_tasks);
     Py_VISIT(st->empty_function);
     for (int i = 0; i < N_IMPORTS; i++) {
@@ -347,8 +347,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->FutureType);
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
-    Py_CLEAR(st->TasksPublisherType);
-    Py_CLEAR(st->tasks_publisher);
+    Py_CLEAR(st->TasksDataType);
+    Py_CLEAR(st->tasks_data);
     Py_CLEAR(st->current_tasks);
     Py_CLEAR(st->empty_function);
     Py_CLEAR(st->kw_context);

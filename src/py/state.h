@@ -28,7 +28,7 @@ typedef struct ca_state {
     PyTypeObject *FutureType;          /* NULL: the mirror does not fit */
     PyTypeObject *TaskType;
     PyTypeObject *FutureIterType;
-    PyTypeObject *TasksPublisherType;
+    PyTypeObject *TasksDataType;
 
     PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
     PyTypeObject *StockTask;           /* strong; _asyncio.Task */
@@ -36,7 +36,7 @@ typedef struct ca_state {
     PyObject *InvalidStateError;       /* strong */
     PyObject *iscoroutine;             /* strong; coroutines.iscoroutine */
     PyObject *current_tasks;           /* strong; asyncio.tasks' dict */
-    PyObject *tasks_publisher;         /* strong; see task/registry.c */
+    PyObject *tasks_data;              /* strong; see task/registry.c */
 
     PyObject *StockHandle;             /* strong; asyncio.Handle */
     PyObject *StockTimerHandle;        /* asyncio.TimerHandle */

@@ -5,13 +5,12 @@
  * there (Loop's tp_hash).  A step only stores a pointer, and takes the entry
  * out again if somebody asked.
  *
- * All tasks.  Native tasks are linked into a list.  asyncio's weak set of
- * tasks holds one object that stands for them: when the set is walked it is
- * called, as every weak reference in there is, and then adds real references
- * to the tasks that it has not added yet.  The walk notices that the set has
- * changed and starts anew, which asyncio's all_tasks() does by design.
- * Tasks of derived classes are in the set from their birth: hashing one may
- * run Python code, which must not fail in all_tasks().
+ * All tasks.  Native tasks are linked into a list.  The set inside asyncio's
+ * weak set of tasks is of a class of ours: when somebody asks it for its
+ * members it first adds references to the tasks that it has not added yet, and
+ * asked about one task it adds that one.  Tasks of derived classes are there
+ * from their birth: hashing one may run Python code, which must not fail in
+ * all_tasks().
  */
 #ifndef CA_TASK_REGISTRY_H
 #define CA_TASK_REGISTRY_H
@@ -19,7 +18,7 @@
 #include "loop/overrides.h"
 #include "task/task.h"
 
-/* Find asyncio's dict and set, and put the publisher there; once per
+/* Find asyncio's dict and set, and put our kind of set there; once per
  * interpreter.  0, or -1 with an exception: then there are no native tasks. */
 int ca_registry_init(ca_state *st);
 
@@ -72,6 +71,6 @@ ca_registry_leave(CaLoop *loop, PyObject *outer)
  * asyncio's set at once, which hashes it.  0 or -1. */
 int ca_registry_add(ca_state *st, CaTask *task);
 
-extern PyType_Spec ca_tasks_publisher_spec;
+extern PyType_Spec ca_tasks_data_spec;
 
 #endif
