@@ -449,27 +449,43 @@ ca_future_new(CaLoop *loop)
     return op;
 }
 
+/* An untracked future without a report lets go of all it has, and of itself.
+ */
 static void
-future_tp_dealloc(PyObject *op)
+bury(ca_state *st, PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
-    bool exact = type == st->FutureType;
-    if ((!exact || ((CaFuture *)op)->log_tb) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return;                        /* resurrected */
-    }
-    PyObject_GC_UnTrack(op);
     PyObject_ClearWeakRefs(op);
     (void)st->StockFuture->tp_clear(op);
     /* A finalized object stays marked as such: its memory is not for another,
      * whose report would be lost. */
-    if (exact && !PyObject_GC_IsFinalized(op)) {
+    if (type == st->FutureType && !PyObject_GC_IsFinalized(op)) {
         ca_freelist_give(&st->futures, op, CA_FREELIST_FUTURES);
         return;
     }
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+/* A chain of results and exceptions may be of any length: the trashcan, which
+ * may put the object off, keeps it from using up the stack. */
+static void
+future_tp_dealloc(PyObject *op)
+{
+    ca_state *st = state_of(op);
+    bool exact = Py_IS_TYPE(op, st->FutureType);
+    if ((!exact || ((CaFuture *)op)->log_tb) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    if (!exact) {
+        bury(st, op);                  /* within the subclass' trashcan */
+        return;
+    }
+    Py_TRASHCAN_BEGIN(op, future_tp_dealloc);
+    bury(st, op);
+    Py_TRASHCAN_END;
 }
 
 static PyMethodDef future_methods[] = {

@@ -274,23 +274,17 @@ has_report(const CaTask *task)
            (task->m.state == CA_PENDING && task->m.log_destroy_pending);
 }
 
+/* An untracked task without a report lets go of all it has, and of itself. */
 static void
-task_tp_dealloc(PyObject *op)
+bury(ca_state *st, PyObject *op)
 {
     CaTask *task = (CaTask *)op;
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = state_of(op);
-    bool exact = type == st->TaskType;
-    if ((!exact || has_report(task)) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return;                        /* resurrected */
-    }
-    PyObject_GC_UnTrack(op);
     ca_dlist_unlink(&task->link);
     PyObject_ClearWeakRefs(op);
     (void)st->StockTask->tp_clear(op);
-    if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
-        task->published = false;
+    if (type == st->TaskType && !PyObject_GC_IsFinalized(op)) {
+        task->published = false;       /* see future.c */
         task->native = false;
         task->m.must_cancel = 0;
         task->m.num_cancels_requested = 0;
@@ -301,6 +295,25 @@ task_tp_dealloc(PyObject *op)
     }
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+static void
+task_tp_dealloc(PyObject *op)
+{
+    ca_state *st = state_of(op);
+    bool exact = Py_IS_TYPE(op, st->TaskType);
+    if ((!exact || has_report((CaTask *)op)) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    if (!exact) {
+        bury(st, op);                  /* within the subclass' trashcan */
+        return;
+    }
+    Py_TRASHCAN_BEGIN(op, task_tp_dealloc);
+    bury(st, op);
+    Py_TRASHCAN_END;
 }
 
 /* ---- methods ---- */
