@@ -1682,11 +1682,29 @@ def test_a_long_chain_of_done_tasks_is_freed_without_a_crash(child):
 
         loop = new_loop()
         task = None
-        for _ in range(100_000):
+        for _ in range(60_000):
             task = loop.create_task(keep(task))
             loop.call_soon(loop.stop)
             loop.run_forever()
         del task
+        print("alive")
+        loop.close()
+        """
+    )
+    assert out == "alive\n"
+
+
+def test_a_long_chain_of_done_futures_is_freed_without_a_crash(child):
+    out = child.ok(
+        """
+        loop = new_loop()
+        last = None
+        for _ in range(150_000):
+            future = loop.create_future()
+            future.set_result(last)
+            last = future
+        del future
+        del last
         print("alive")
         loop.close()
         """
