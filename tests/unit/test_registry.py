@@ -16,6 +16,8 @@ _NAME = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_
 def empty():
     """Begin without tasks of other tests, and hide other garbage from the collector."""
     gc.collect()
+    getattr(asyncio.tasks, _NAME).clear()  # of their hashes some fail
+    asyncio.tasks._current_tasks.clear()
     gc.freeze()
     yield
     gc.unfreeze()

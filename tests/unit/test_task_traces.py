@@ -61,7 +61,7 @@ def stock_trace(program):
     return known[program]
 
 
-@pytest.mark.timeout(30 + WISHED, method="thread")
+@pytest.mark.timeout(600 + WISHED, method="thread")
 @LIMITS
 @given(program=task_programs.programs)
 @example(program=EAGER_IN_AN_ENTERED_CONTEXT)
