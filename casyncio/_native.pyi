@@ -61,11 +61,6 @@ class FutureIter:
     def send(self, value: Any, /) -> Any: ...
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
 
-if sys.version_info < (3, 14):
-    @final
-    class TasksPublisher:
-        def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
-
 @disjoint_base
 class StreamTransport(asyncio.Transport):
     _blocked: bool
@@ -161,6 +156,12 @@ class SockCall:
 
 @final
 class SockWatch: ...
+
+if sys.version_info < (3, 14):
+    @final
+    class TasksData(set[Any]):
+        def discard(self, object: Any, /) -> None: ...
+        def remove(self, object: Any, /) -> None: ...
 
 @disjoint_base
 class Handle:

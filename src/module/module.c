@@ -304,10 +304,10 @@ make_task_types(PyObject *module, ca_state *st)
         st->FutureIterType == NULL) {
         return -1;
     }
-    if (ca_registry_publisher_spec != NULL) {
-        st->TasksPublisherType = make_type(module, ca_registry_publisher_spec,
-                                           NULL);
-        return st->TasksPublisherType == NULL ? -1 : 0;
+    if (ca_registry_data_spec != NULL) {
+        st->TasksDataType = make_type(module, ca_registry_data_spec,
+                                      &PySet_Type);
+        return st->TasksDataType == NULL ? -1 : 0;
     }
     return 0;
 }
@@ -552,11 +552,11 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->FutureType);
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
-    Py_VISIT(st->TasksPublisherType);
+    Py_VISIT(st->TasksDataType);
     Py_VISIT(st->DatagramType);
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
-    Py_VISIT(st->tasks_publisher);
+    Py_VISIT(st->tasks_data);
     Py_VISIT(st->eager_tasks);
     Py_VISIT(st->eager_factories[0]);
     Py_VISIT(st->eager_factories[1]);
@@ -591,11 +591,11 @@ module_clear(PyObject *module)
     Py_CLEAR(st->FutureType);
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
-    Py_CLEAR(st->TasksPublisherType);
+    Py_CLEAR(st->TasksDataType);
     Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
-    Py_CLEAR(st->tasks_publisher);
+    Py_CLEAR(st->tasks_data);
     Py_CLEAR(st->eager_tasks);
     Py_CLEAR(st->eager_factories[0]);
     Py_CLEAR(st->eager_factories[1]);

@@ -28,7 +28,7 @@ typedef struct ca_state {
     PyTypeObject *FutureType;          /* NULL: the mirror does not fit */
     PyTypeObject *TaskType;
     PyTypeObject *FutureIterType;
-    PyTypeObject *TasksPublisherType;
+    PyTypeObject *TasksDataType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
 
@@ -40,7 +40,7 @@ typedef struct ca_state {
     PyObject *InvalidStateError;       /* strong */
     PyObject *iscoroutine;             /* strong; coroutines.iscoroutine */
     PyObject *current_tasks;           /* strong; asyncio.tasks' dict */
-    PyObject *tasks_publisher;         /* strong; see task/registry.c */
+    PyObject *tasks_data;              /* strong; see task/registry.c */
     PyObject *enter_task;              /* strong; see task/thread.c */
     PyObject *leave_task;              /* strong; likewise */
     PyObject *tasks_dict;              /* strong; that of asyncio.tasks */

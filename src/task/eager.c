@@ -93,7 +93,7 @@ step_in_context(CaLoop *loop, CaTask *task, PyObject *outer)
     PyObject *context = Py_NewRef(task->m.context);
     bool entered = PyContext_Enter(context) == 0;
     int result = entered ? ca_task_step_bare(loop->st, task) : -1;
-    result = ca_registry_leave(loop, (PyObject *)task, outer, result);
+    result = ca_registry_leave_eager(loop, (PyObject *)task, outer, result);
     if (leave_set(loop->st, task) < 0) {
         result = -1;
     }
@@ -117,11 +117,11 @@ ca_eager_step(CaLoop *loop, CaTask *task)
     }
     if (PySet_Add(st->eager_tasks, (PyObject *)task) < 0) {
         task->m.log_destroy_pending = 0;
-        return ca_registry_leave(loop, (PyObject *)task, outer, -1);
+        return ca_registry_leave_eager(loop, (PyObject *)task, outer, -1);
     }
     int result = step_in_context(loop, task, outer);
     if (task->m.state == CA_PENDING) {
-        ca_registry_add(st, task);
+        result |= ca_registry_add(st, task);
     } else {
         Py_CLEAR(task->m.coro);
     }

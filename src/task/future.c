@@ -339,7 +339,11 @@ ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
     if (!binds || fut->loop == NULL) {
         return stock(st, "add_done_callback", op, args, nargs, kwnames);
     }
-    PyObject *context = nkw == 0 || args[1] == Py_None
+    /* None stays None, as in stock: call_soon() then copies the context in
+     * which the future is finished.  Only for a task it means something else
+     * here, see task.h. */
+    PyObject *context = nkw == 0 || (args[1] == Py_None &&
+                                     PyObject_TypeCheck(args[0], st->TaskType))
                             ? PyContext_CopyCurrent()
                             : Py_NewRef(args[1]);
     if (context == NULL) {
@@ -475,17 +479,12 @@ ca_future_new(CaLoop *loop)
     return op;
 }
 
-void
-ca_future_tp_dealloc(PyObject *op)
+/* An untracked future without a report lets go of all it has, and of itself.
+ */
+static void
+bury(ca_state *st, PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = ca_future_state(op);
-    bool exact = type == st->FutureType;
-    if ((!exact || ((CaFuture *)op)->log_tb) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return;                        /* resurrected */
-    }
-    PyObject_GC_UnTrack(op);
     if (ca_object_has_weakrefs(op)) {
         PyObject_ClearWeakRefs(op);
     }
@@ -495,13 +494,34 @@ ca_future_tp_dealloc(PyObject *op)
     ca_future_release((CaFuture *)op);
     /* A finalized object stays marked as such: its memory is not for another,
      * whose report would be lost. */
-    if (exact && !PyObject_GC_IsFinalized(op)) {
+    if (type == st->FutureType && !PyObject_GC_IsFinalized(op)) {
         ca_awaited_reset((CaFuture *)op);
         ca_freelist_give(&st->futures, op, CA_FREELIST_FUTURES);
         return;
     }
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+/* A chain of results and exceptions may be of any length: the trashcan, which
+ * may put the object off, keeps it from using up the stack. */
+void
+ca_future_tp_dealloc(PyObject *op)
+{
+    ca_state *st = ca_future_state(op);
+    bool exact = Py_IS_TYPE(op, st->FutureType);
+    if ((!exact || ((CaFuture *)op)->log_tb) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    if (!exact) {
+        bury(st, op);                  /* within the subclass' trashcan */
+        return;
+    }
+    Py_TRASHCAN_BEGIN(op, ca_future_tp_dealloc);
+    bury(st, op);
+    Py_TRASHCAN_END;
 }
 
 static PyMethodDef future_methods[] = {

@@ -30,17 +30,69 @@ ca_registry_loop_hash(PyObject *op)
     return PyObject_GenericHash(op);
 }
 
-void
+/* The loop's entry in asyncio's dict: borrowed, or NULL with or without an
+ * exception. */
+static PyObject *
+published_borrow(CaLoop *loop)
+{
+    return PyDict_GetItemWithError(loop->st->current_tasks, (PyObject *)loop);
+}
+
+int
+ca_registry_check_free(CaLoop *loop, PyObject *task)
+{
+    PyObject *current = loop->current_task;
+    if (current == NULL || loop->current_published) {
+        current = published_borrow(loop);
+    }
+    if (current == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(current);                /* its repr may be anybody's */
+    PyErr_Format(PyExc_RuntimeError,
+                 "Cannot enter into task %R while another task %R is being "
+                 "executed.",
+                 task, current);
+    Py_DECREF(current);
+    return -1;
+}
+
+/* Take out the entry of the current task, or say whose it is; 0 or -1. */
+static int
+take_entry(CaLoop *loop)
+{
+    PyObject *current = published_borrow(loop);
+    if (current == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (current == loop->current_task) {
+        return PyDict_DelItem(loop->st->current_tasks, (PyObject *)loop);
+    }
+    current = Py_NewRef(current == NULL ? Py_None : current);
+    PyErr_Format(PyExc_RuntimeError,
+                 "Leaving task %R does not match the current task %R.",
+                 loop->current_task, current);
+    Py_DECREF(current);
+    return -1;
+}
+
+int
 ca_registry_unpublish(CaLoop *loop)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyDict_DelItem(loop->st->current_tasks, (PyObject *)loop) < 0) {
-        PyErr_Clear();                 /* somebody else took it out */
-    }
+    int result = take_entry(loop);
     loop->current_published = false;
-    if (exc != NULL) {
+    if (exc == NULL) {
+        return result;
+    }
+    if (result < 0) {
+        PyObject *later = PyErr_GetRaisedException();
+        PyException_SetContext(later, exc);
+        PyErr_SetRaisedException(later);
+    } else {
         PyErr_SetRaisedException(exc);
     }
+    return result;
 }
 
 bool
@@ -59,11 +111,6 @@ ca_registry_current_is_ours(CaLoop *loop)
 
 /* ---- all tasks ---- */
 
-typedef struct {
-    PyObject_HEAD
-    ca_state *st;                      /* borrowed: our type keeps it alive */
-} CaTasksPublisher;
-
 /* asyncio's weak set of tasks: strong reference or NULL. */
 static PyObject *
 weak_set(ca_state *st)
@@ -77,11 +124,26 @@ weak_set(ca_state *st)
     return set;
 }
 
+int
+ca_registry_add(ca_state *st, CaTask *task)
+{
+    if (Py_IS_TYPE(task, st->TaskType)) {
+        ca_dlist_append(&st->all_tasks, &task->link);
+        return 0;
+    }
+    PyObject *set = weak_set(st);
+    PyObject *done = set == NULL ? NULL
+                                 : PyObject_CallMethod(set, "add", "O", task);
+    Py_XDECREF(set);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 static int
 publish_one(PyObject *data, PyObject *remove, CaTask *task)
 {
-    if (Py_REFCNT(task) <= 0) {
-        return 0;                      /* being deallocated */
+    if (task->published) {
+        return 0;
     }
     PyObject *ref = PyWeakref_NewRef((PyObject *)task, remove);
     int result = ref == NULL ? -1 : PySet_Add(data, ref);
@@ -90,68 +152,173 @@ publish_one(PyObject *data, PyObject *remove, CaTask *task)
     return result;
 }
 
-static int
-publish_all(ca_state *st)
+/* What WeakSet makes its references with: strong reference or NULL. */
+static PyObject *
+remover(ca_state *st)
 {
-    int result = -1;
     PyObject *set = weak_set(st);
-    PyObject *data = set == NULL ? NULL : PyObject_GetAttrString(set, "data");
-    PyObject *remove = data == NULL ? NULL
-                                    : PyObject_GetAttrString(set, "_remove");
-    if (remove != NULL) {
-        result = 0;
-        for (ca_dnode *node = st->all_tasks.next;
-             result == 0 && node != &st->all_tasks; node = node->next) {
-            CaTask *task = CA_CONTAINER_OF(node, CaTask, link);
-            if (!task->published) {
-                result = publish_one(data, remove, task);
-            }
+    PyObject *remove = set == NULL ? NULL
+                                   : PyObject_GetAttrString(set, "_remove");
+    Py_XDECREF(set);
+    return remove;
+}
+
+/* Making references may run the collector, so the task at which we are is
+ * held; a copy of the set publishes nothing. */
+static int
+publish_all(PyObject *data)
+{
+    ca_state *st = ca_state_of_type(Py_TYPE(data));
+    if (st == NULL || data != st->tasks_data) {
+        return st == NULL ? -1 : 0;
+    }
+    PyObject *remove = remover(st);
+    PyObject *held = NULL;
+    int result = remove == NULL ? -1 : 0;
+    for (ca_dnode *node = st->all_tasks.next;
+         result == 0 && node != &st->all_tasks; node = node->next) {
+        CaTask *task = CA_CONTAINER_OF(node, CaTask, link);
+        if (!task->published && Py_REFCNT(task) > 0) {
+            Py_XSETREF(held, Py_NewRef(task));
+            result = publish_one(data, remove, task);
         }
     }
-    Py_XDECREF(set);
-    Py_XDECREF(data);
+    Py_XDECREF(held);
     Py_XDECREF(remove);
     return result;
 }
 
-/* Called as the weak reference of a dead task would be: returns None. */
-static PyObject *
-publisher_tp_call(PyObject *op, PyObject *Py_UNUSED(args),
-                  PyObject *Py_UNUSED(kwargs))
+/* Publish the task that a weak reference is to, if it is a native one. */
+static int
+publish_target(PyObject *data, PyObject *ref)
 {
-    if (publish_all(((CaTasksPublisher *)op)->st) < 0) {
+    ca_state *st = ca_state_of_type(Py_TYPE(data));
+    if (st == NULL || data != st->tasks_data || !PyWeakref_CheckRef(ref)) {
+        return st == NULL ? -1 : 0;
+    }
+    PyObject *task = PyObject_CallNoArgs(ref);
+    int result = task == NULL ? -1 : 0;
+    if (task != NULL && Py_IS_TYPE(task, st->TaskType) &&
+        ca_dlist_linked(&((CaTask *)task)->link)) {
+        PyObject *remove = remover(st);
+        result = remove == NULL ? -1
+                                : publish_one(data, remove, (CaTask *)task);
+        Py_XDECREF(remove);
+    }
+    Py_XDECREF(task);
+    return result;
+}
+
+/* ---- the set that WeakSet keeps its references in ---- */
+
+static int
+data_tp_clear(PyObject *op)
+{
+    return PySet_Type.tp_clear(op);
+}
+
+static Py_ssize_t
+data_sq_length(PyObject *op)
+{
+    return publish_all(op) < 0 ? -1 : PySet_GET_SIZE(op);
+}
+
+static int
+data_sq_contains(PyObject *op, PyObject *ref)
+{
+    return publish_target(op, ref) < 0 ? -1 : PySet_Contains(op, ref);
+}
+
+static PyObject *
+data_tp_iter(PyObject *op)
+{
+    return publish_all(op) < 0 ? NULL : PySet_Type.tp_iter(op);
+}
+
+static PyObject *
+data_tp_richcompare(PyObject *op, PyObject *other, int how)
+{
+    return publish_all(op) < 0 ? NULL
+                               : PySet_Type.tp_richcompare(op, other, how);
+}
+
+/* Methods but those of a single task work on all that there are. */
+static PyObject *
+data_tp_getattro(PyObject *op, PyObject *name)
+{
+    static const char *const single[] = {"add", "discard", "remove"};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(single); i++) {
+        if (PyUnicode_CompareWithASCIIString(name, single[i]) == 0) {
+            return PyObject_GenericGetAttr(op, name);
+        }
+    }
+    return publish_all(op) < 0 ? NULL : PyObject_GenericGetAttr(op, name);
+}
+
+PyDoc_STRVAR(data_discard_doc,
+"discard($self, object, /)\n--\n\nTake the reference out if it is there.");
+
+static PyObject *
+data_py_discard(PyObject *op, PyObject *ref)
+{
+    if (publish_target(op, ref) < 0 || PySet_Discard(op, ref) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
-static void
-publisher_tp_dealloc(PyObject *op)
+PyDoc_STRVAR(data_remove_doc,
+"remove($self, object, /)\n--\n\nTake the reference out.\n\n"
+"Errors: KeyError when it is not there.");
+
+static PyObject *
+data_py_remove(PyObject *op, PyObject *ref)
 {
-    PyTypeObject *type = Py_TYPE(op);
-    type->tp_free(op);
-    Py_DECREF(type);
+    int found = publish_target(op, ref) < 0 ? -1 : PySet_Discard(op, ref);
+    if (found == 0) {
+        PyErr_SetObject(PyExc_KeyError, ref);
+    }
+    return found > 0 ? Py_NewRef(Py_None) : NULL;
 }
 
-PyDoc_STRVAR(publisher_doc,
-"Stands in asyncio's set of tasks for all native ones.");
+static int
+data_tp_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return PySet_Type.tp_traverse(op, visit, arg);
+}
 
-static PyType_Slot publisher_slots[] = {
-    {Py_tp_doc, (void *)publisher_doc},
-    {Py_tp_call, publisher_tp_call},
-    {Py_tp_dealloc, publisher_tp_dealloc},
+static PyMethodDef data_methods[] = {
+    {"discard", data_py_discard, METH_O, data_discard_doc},
+    {"remove", data_py_remove, METH_O, data_remove_doc},
+    {0},
+};
+
+PyDoc_STRVAR(data_doc,
+"The references in asyncio's set of tasks; native tasks come when asked for.");
+
+static PyType_Slot data_slots[] = {
+    {Py_tp_doc, (void *)data_doc},
+    {Py_sq_length, data_sq_length},
+    {Py_sq_contains, data_sq_contains},
+    {Py_tp_iter, data_tp_iter},
+    {Py_tp_richcompare, data_tp_richcompare},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_tp_getattro, data_tp_getattro},
+    {Py_tp_traverse, data_tp_traverse},
+    {Py_tp_clear, data_tp_clear},
+    {Py_tp_methods, data_methods},
     {0, NULL},
 };
 
-static PyType_Spec publisher_spec = {
-    .name = "casyncio._native.TasksPublisher",
-    .basicsize = sizeof(CaTasksPublisher),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
-             Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = publisher_slots,
+static PyType_Spec data_spec = {
+    .name = "casyncio._native.TasksData",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = data_slots,
 };
 
-PyType_Spec *const ca_registry_publisher_spec = &publisher_spec;
+PyType_Spec *const ca_registry_data_spec = &data_spec;
 
 /* Asyncio's set of tasks in their eager step, where there is one. */
 static int
@@ -170,25 +337,14 @@ find_eager_tasks(ca_state *st)
     return 0;
 }
 
-static int
-make_publisher(ca_state *st)
-{
-    CaTasksPublisher *publisher = PyObject_New(CaTasksPublisher,
-                                               st->TasksPublisherType);
-    if (publisher == NULL) {
-        return -1;
-    }
-    publisher->st = st;
-    st->tasks_publisher = (PyObject *)publisher;
-    return 0;
-}
-
 int
 ca_registry_init(ca_state *st)
 {
     int result = -1;
     PyObject *set = NULL;
     PyObject *data = NULL;
+    PyObject *own = NULL;
+    PyObject *args = NULL;
     Py_XSETREF(st->current_tasks,
                PyObject_GetAttrString(st->tasks_module, "_current_tasks"));
     if (st->current_tasks == NULL) {
@@ -204,13 +360,23 @@ ca_registry_init(ca_state *st)
                         "asyncio keeps its tasks in an unknown way");
         goto done;
     }
-    if (find_eager_tasks(st) == 0 && make_publisher(st) == 0) {
-        result = PySet_Add(data, st->tasks_publisher);
+    if (find_eager_tasks(st) < 0) {
+        goto done;
     }
+    args = PyTuple_Pack(1, data);
+    own = args == NULL ? NULL
+                       : PySet_Type.tp_new(st->TasksDataType, args, NULL);
+    if (own == NULL || PySet_Type.tp_init(own, args, NULL) < 0) {
+        goto done;
+    }
+    result = PyObject_SetAttrString(set, "data", own);
+    Py_XSETREF(st->tasks_data, Py_NewRef(own));
 
 done:
     Py_XDECREF(set);
     Py_XDECREF(data);
+    Py_XDECREF(own);
+    Py_XDECREF(args);
     return result;
 }
 

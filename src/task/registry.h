@@ -7,11 +7,12 @@
  * there (Loop's tp_hash).  A step only stores a pointer, and takes the entry
  * out again if somebody asked.
  *
- * All tasks.  Native tasks are linked into a list.  asyncio's weak set of
- * tasks holds one object that stands for them: when the set is walked it is
- * called, as every weak reference in there is, and then adds real references
- * to the tasks that it has not added yet.  The walk notices that the set has
- * changed and starts anew, which asyncio's all_tasks() does by design.
+ * All tasks.  Native tasks are linked into a list.  The set inside asyncio's
+ * weak set of tasks is of a class of ours: when somebody asks it for its
+ * members it first adds references to the tasks that it has not added yet, and
+ * asked about one task it adds that one.  Tasks of derived classes are there
+ * from their birth: hashing one may run Python code, which must not fail in
+ * all_tasks().
  *
  * From 3.14 on the interpreter keeps both in the thread's state (thread.c): a
  * pointer to the current task, and a list of unfinished tasks through a node
@@ -23,15 +24,15 @@
 #include "loop/overrides.h"
 #include "task/task.h"
 
-/* Find where asyncio keeps its tasks; once per interpreter.  0, or -1 with an
- * exception: then there are no native tasks. */
+/* Find asyncio's dict and set, and put our kind of set there; once per
+ * interpreter.  0, or -1 with an exception: then there are no native tasks. */
 int ca_registry_init(ca_state *st);
 
 /* tp_hash of Loop. */
 Py_hash_t ca_registry_loop_hash(PyObject *op);
 
 /* The type that stands in asyncio's set for native tasks; NULL: none does. */
-extern PyType_Spec *const ca_registry_publisher_spec;
+extern PyType_Spec *const ca_registry_data_spec;
 
 #if CA_TASKS_LINKED
 
@@ -101,8 +102,8 @@ ca_registry_prepare(CaTask *task)
     task->m.node.prev = NULL;
 }
 
-/* Enter a task that has been started. */
-static inline void
+/* Enter a task that has been started; 0. */
+static inline int
 ca_registry_add(ca_state *st, CaTask *task)
 {
     task->m.is_task = 1;
@@ -110,6 +111,7 @@ ca_registry_add(ca_state *st, CaTask *task)
         ca_dlist_append((ca_dnode *)ca_registry_word(st->thread_tasks),
                         &task->m.node);
     }
+    return 0;
 }
 
 /* Take a task out, wherever it is. */
@@ -145,38 +147,58 @@ ca_registry_enter_eager(CaLoop *loop, PyObject *task, PyObject **outer)
     return ca_registry_enter(loop, task, outer);
 }
 
+static inline int
+ca_registry_leave_eager(CaLoop *loop, PyObject *task, PyObject *outer,
+                        int result)
+{
+    return ca_registry_leave(loop, task, outer, result);
+}
+
 #else
 
 /* Put the current task into asyncio's dict; keeps a pending exception. */
 void ca_registry_publish(CaLoop *loop);
 
-/* Take the published entry out of asyncio's dict; keeps a pending
- * exception. */
-void ca_registry_unpublish(CaLoop *loop);
+/* May `task` become the current one?  Asked when the loop has one already, or
+ * when somebody's stands in asyncio's dict.  0, or -1 with a RuntimeError. */
+int ca_registry_check_free(CaLoop *loop, PyObject *task);
 
-/* `task` runs in `loop` from now on; 0.  *outer is what ran until now, for
- * ca_registry_leave().  A loop with a __hash__() of its own would not tell
- * that it is looked up. */
+/* `task` runs in `loop` from now on; *outer is what ran until now, for
+ * ca_registry_leave().  0 or -1.  A loop with a __hash__() of its own would
+ * not tell that it is looked up. */
 static inline int
 ca_registry_enter(CaLoop *loop, PyObject *task, PyObject **outer)
 {
+    if ((loop->current_task != NULL ||
+         PyDict_GET_SIZE(loop->st->current_tasks) != 0) &&
+        ca_registry_check_free(loop, task) < 0) {
+        return -1;
+    }
     *outer = loop->current_task;
     loop->current_task = task;
+    loop->current_published = false;
     if ((ca_overrides_now(loop) & CA_OVERRIDE_HASH) != 0) {
         ca_registry_publish(loop);
     }
     return 0;
 }
 
-/* `task` has run; returns `result`. */
+/* Take the published entry out of asyncio's dict; a pending exception becomes
+ * the context of a new one.  0, or -1 with a RuntimeError when it is another
+ * task's. */
+int ca_registry_unpublish(CaLoop *loop);
+
+/* `task` has run; returns `result`, or -1 with an exception. */
 static inline int
 ca_registry_leave(CaLoop *loop, PyObject *Py_UNUSED(task), PyObject *outer,
                   int result)
 {
-    if (loop->current_published) {
-        ca_registry_unpublish(loop);
+    if (loop->current_published && ca_registry_unpublish(loop) < 0) {
+        result = -1;
     }
     loop->current_task = outer;
+    /* It was asked for, or nobody could have entered another one. */
+    loop->current_published = outer != NULL;
     return result;
 }
 
@@ -192,11 +214,9 @@ ca_registry_prepare(CaTask *task)
     ca_dlist_init(&task->link);
 }
 
-static inline void
-ca_registry_add(ca_state *st, CaTask *task)
-{
-    ca_dlist_append(&st->all_tasks, &task->link);
-}
+/* A task was born: link it into the list.  One of a derived class is added to
+ * asyncio's set at once, which hashes it.  0 or -1. */
+int ca_registry_add(ca_state *st, CaTask *task);
 
 static inline void
 ca_registry_remove(CaTask *task)
@@ -214,14 +234,27 @@ ca_registry_finished(CaFuture *Py_UNUSED(fut))
  * native task, or nothing.  False when a task that others drive is there. */
 bool ca_registry_current_is_ours(CaLoop *loop);
 
-/* As ca_registry_enter(), where another task of ours may be current. */
+/* `task` runs inside a step of another task of ours, or of none. */
 static inline int
 ca_registry_enter_eager(CaLoop *loop, PyObject *task, PyObject **outer)
 {
-    if (loop->current_published) {
-        ca_registry_unpublish(loop);
+    if (loop->current_published && ca_registry_unpublish(loop) < 0) {
+        return -1;
     }
-    return ca_registry_enter(loop, task, outer);
+    *outer = loop->current_task;
+    loop->current_task = task;
+    return 0;
+}
+
+static inline int
+ca_registry_leave_eager(CaLoop *loop, PyObject *Py_UNUSED(task),
+                        PyObject *outer, int result)
+{
+    if (loop->current_published && ca_registry_unpublish(loop) < 0) {
+        result = -1;
+    }
+    loop->current_task = outer;
+    return result;
 }
 
 #endif

@@ -399,7 +399,7 @@ ca_task_step_bare(ca_state *st, CaTask *task)
 static int
 step_as_current(ca_state *st, CaLoop *loop, CaTask *task, PyObject *exc)
 {
-    PyObject *outer;
+    PyObject *outer = NULL;
     if (ca_registry_enter(loop, (PyObject *)task, &outer) < 0) {
         return -1;
     }

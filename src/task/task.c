@@ -185,8 +185,7 @@ start(CaTask *task, CaLoop *loop, PyObject *coro, PyObject *name,
     if (ca_task_queue_step(loop, task) < 0) {
         return -1;
     }
-    ca_registry_add(st, task);
-    return 0;
+    return ca_registry_add(st, task);
 }
 
 static CaTask *
@@ -337,18 +336,12 @@ reset(CaTask *task)
 #endif
 }
 
-void
-ca_task_tp_dealloc(PyObject *op)
+/* An untracked task without a report lets go of all it has, and of itself. */
+static void
+bury(ca_state *st, PyObject *op)
 {
     CaTask *task = (CaTask *)op;
     PyTypeObject *type = Py_TYPE(op);
-    ca_state *st = ca_future_state(op);
-    bool exact = type == st->TaskType;
-    if ((!exact || has_report(task)) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return;                        /* resurrected */
-    }
-    PyObject_GC_UnTrack(op);
     ca_registry_remove(task);
     if (ca_object_has_weakrefs(op)) {
         PyObject_ClearWeakRefs(op);
@@ -361,8 +354,8 @@ ca_task_tp_dealloc(PyObject *op)
     Py_CLEAR(task->m.coro);
     Py_CLEAR(task->m.name);
     Py_CLEAR(task->m.context);
-    if (exact && !PyObject_GC_IsFinalized(op)) { /* see future.c */
-        reset(task);
+    if (type == st->TaskType && !PyObject_GC_IsFinalized(op)) {
+        reset(task);                   /* see future.c */
         task->native = false;
         task->m.must_cancel = 0;
         task->m.num_cancels_requested = 0;
@@ -373,6 +366,25 @@ ca_task_tp_dealloc(PyObject *op)
     }
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+void
+ca_task_tp_dealloc(PyObject *op)
+{
+    ca_state *st = ca_future_state(op);
+    bool exact = Py_IS_TYPE(op, st->TaskType);
+    if ((!exact || has_report((CaTask *)op)) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;                        /* resurrected */
+    }
+    PyObject_GC_UnTrack(op);
+    if (!exact) {
+        bury(st, op);                  /* within the subclass' trashcan */
+        return;
+    }
+    Py_TRASHCAN_BEGIN(op, ca_task_tp_dealloc);
+    bury(st, op);
+    Py_TRASHCAN_END;
 }
 
 /* ---- methods ---- */

@@ -9,7 +9,7 @@
  * Waiters.  A task that awaits one of our futures is entered as the pair
  * (task, None) in the place of (callback, context): no bound method, no
  * handle. A pair with a Task of ours and None stands for that and nothing
- * else, since add_done_callback() always stores a context.
+ * else, since add_done_callback() does not store None with a task.
  *
  * Native and not.  A Task is driven by us when `native` is set: its loop is a
  * casyncio loop, not in debug mode, with its own call_soon().  Any other (a

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-PyType_Spec *const ca_registry_publisher_spec = NULL;
+PyType_Spec *const ca_registry_data_spec = NULL;
 
 Py_hash_t
 ca_registry_loop_hash(PyObject *op)

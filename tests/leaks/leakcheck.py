@@ -264,6 +264,56 @@ async def tasks(loop):
 
 
 @on_loop
+async def task_errors(loop):
+    """End tasks in every way but the usual ones."""
+
+    class Yields:
+        def __init__(self, value):
+            self.value = value
+
+        def __await__(self):
+            return (yield self.value)
+
+    class Derived(asyncio.Task):
+        pass
+
+    async def ends(value):
+        if value is None:
+            await asyncio.current_task()
+        if isinstance(value, Exception):
+            raise value
+        asyncio.current_task().cancel(msg="myself")
+        return await Yields(value)
+
+    wrong = [1, "text", (), loop.create_future(), (n for n in ()), None, ValueError("x")]
+    ts = [loop.create_task(ends(value)) for value in wrong]
+    ts += [Derived(ends(value), loop=loop, name="derived") for value in wrong]
+    ts += [type(ts[0])(ends(value), loop=loop) for value in wrong]
+    ts.append(asyncio.tasks._PyTask(ends(1), loop=loop))
+    ts[0].add_done_callback(print, context=None)
+    ts[0].remove_done_callback(print)
+    await asyncio.sleep(0)
+    waiting = asyncio.gather(*ts, return_exceptions=True)
+    assert len(asyncio.all_tasks()) > 0
+    await waiting
+    for t in ts:
+        with contextlib.suppress(BaseException):
+            t.result()
+    wakeups = []
+    for _ in range(3):
+        future = loop.create_future()
+        t = loop.create_task(ends(Yields(future)))
+        await asyncio.sleep(0)
+        t = asyncio.ensure_future(asyncio.shield(future))
+        wakeups += future._callbacks or []
+        future.set_exception(KeyError("k"))
+        with contextlib.suppress(KeyError):
+            await t
+        with contextlib.suppress(RuntimeError):
+            asyncio.tasks._enter_task(loop, t)
+
+
+@on_loop
 async def executor(loop):
     await loop.run_in_executor(None, int)
     with contextlib.suppress(ValueError):
