@@ -55,8 +55,7 @@ loop_py__make_socket_transport(PyObject *op, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     transport->extra = extra == Py_None ? NULL : Py_NewRef(extra);
-    if (ca_stream_begin(transport, protocol,
-                        server == Py_None ? NULL : server,
+    if (ca_stream_begin(transport, protocol, server == Py_None ? NULL : server,
                         waiter == Py_None ? NULL : waiter) < 0) {
         Py_CLEAR(transport);
     }

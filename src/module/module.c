@@ -190,8 +190,8 @@ static const struct {
      false},
     {offsetof(ca_state, StockSocketTransport), "asyncio.selector_events",
      "_SelectorSocketTransport", false},
-    {offsetof(ca_state, StockTransport), "asyncio.transports", "Transport",
-     false},
+    {offsetof(ca_state, StockTransport), "asyncio.transports",
+     "_FlowControlMixin", false},
     {offsetof(ca_state, BufferedProtocol), "asyncio.protocols",
      "BufferedProtocol", false},
     {offsetof(ca_state, StreamReader), "asyncio.streams", "StreamReader",
@@ -533,8 +533,7 @@ module_exec(PyObject *module)
     st->context_sharing = sharing != 0;
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
-        make_datagram_type(module, st) < 0 ||
-        make_pipe_types(module) < 0 ||
+        make_datagram_type(module, st) < 0 || make_pipe_types(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;

@@ -101,7 +101,8 @@ inet_from_python(int family, PyObject *op, ca_sockaddr *out)
     if (n < 2 || n > (family == AF_INET ? 2 : 4) ||
         !small_int(PyTuple_GET_ITEM(op, 1), 65535, &port) ||
         (n > 2 && !small_int(PyTuple_GET_ITEM(op, 2), 0xfffff, &flowinfo)) ||
-        (n > 3 && !small_int(PyTuple_GET_ITEM(op, 3), UINT32_MAX, &scope_id))) {
+        (n > 3 &&
+         !small_int(PyTuple_GET_ITEM(op, 3), UINT32_MAX, &scope_id))) {
         return 0;
     }
     const char *host = ascii_text(PyTuple_GET_ITEM(op, 0), &size);
@@ -139,7 +140,8 @@ unix_from_python(PyObject *op, ca_sockaddr *out)
     }
     out->u.un = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(out->u.un.sun_path, path, (size_t)size);
-    out->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)size);
+    out->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+                              (size_t)size);
     if (path[0] != '\0') {
         if (strlen(path) != (size_t)size) {
             return 0;

@@ -34,8 +34,7 @@ ca_sockaddr_family_known(int family)
 /* As socket.getsockname() shows it: (host, port), (host, port, flowinfo,
  * scope_id), a path (str; bytes when abstract), None for no address.  New
  * reference or NULL. */
-PyObject *ca_sockaddr_to_python(const struct sockaddr *addr,
-                                socklen_t length);
+PyObject *ca_sockaddr_to_python(const struct sockaddr *addr, socklen_t length);
 
 /* The address that a Python object means for sockets of `family`, when it is
  * in its plain form: numeric host (no name, no zone, not empty, no wildcard

@@ -65,7 +65,8 @@ typedef struct ca_state {
     PyTypeObject *AcceptorType;
     PyObject *SocketTransport;         /* strong; class of _transports.py */
     PyObject *StockSocketTransport;    /* strong; selector_events' class */
-    PyObject *StockTransport;          /* strong; asyncio.Transport */
+    PyObject *StockTransport;          /* strong; asyncio's Transport that has
+                                          flow control */
     PyObject *BufferedProtocol;        /* strong; asyncio's class */
     PyObject *StreamReader;            /* strong; asyncio's classes, */
     PyObject *StreamReaderProtocol;

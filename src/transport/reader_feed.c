@@ -73,7 +73,7 @@ usual_reader(ca_state *st, PyObject *protocol)
 {
     if (!ca_reader_feed_serves(st, protocol) ||
         has_own_method(protocol, st->names[CA_STR_data_received],
-                st->received_method)) {
+                       st->received_method)) {
         return NULL;
     }
     PyObject *weak = PyObject_GetAttr(protocol,
@@ -86,7 +86,8 @@ usual_reader(ca_state *st, PyObject *protocol)
     PyErr_Clear();
     if (reader != NULL &&
         (!unchanged(reader, st->StreamReader, st->reader_version) ||
-         has_own_method(reader, st->names[CA_STR_feed_data], st->feed_method))) {
+         has_own_method(reader, st->names[CA_STR_feed_data],
+                        st->feed_method))) {
         Py_CLEAR(reader);
     }
     return reader;
@@ -188,7 +189,7 @@ limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
     PyObject *paused = PyObject_GetAttr(reader, st->names[CA_STR__paused]);
     int skip = transport == NULL || paused == NULL ? -1
                : transport == Py_None              ? 1
-                                      : PyObject_IsTrue(paused);
+                                                   : PyObject_IsTrue(paused);
     int result = skip < 0 ? -1 : 0;
     if (skip == 0) {
         PyObject *done = PyObject_CallMethodNoArgs(
@@ -211,8 +212,8 @@ ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
     }
     Py_ssize_t size = append(st, reader, data, nbytes);
     int result = size > 0 ? 1 : (int)size;
-    if (size > 0 && (wake_waiter(st, reader) < 0 ||
-                     limit_reader(st, reader, size) < 0)) {
+    if (size > 0 &&
+        (wake_waiter(st, reader) < 0 || limit_reader(st, reader, size) < 0)) {
         result = -1;
     }
     Py_DECREF(reader);

@@ -1,9 +1,9 @@
 /* stream.c - birth, death and face of the stream transport, see stream.h.
  *
- * The type derives from asyncio.Transport, so that isinstance() is true by
- * nature.  Its base has one slot, `_extra`, which the struct begins with; at
- * import the size of the base is compared, and where it differs stock's
- * transports stay.
+ * The type derives from asyncio's Transport with flow control (the fallback of
+ * sendfile() asks for that one), so that isinstance() is true by nature.  The
+ * struct begins with the slots of the base; at import the size of the base is
+ * compared, and where it differs stock's transports stay.
  */
 #include "transport/stream.h"
 
@@ -57,8 +57,8 @@ ca_stream_one_borrow(CaStream *self, int method, int name,
                                          kwnames);
     if (found == NULL) {
         PyObject *done = ca_stock_call(self->loop->st->StockSocketTransport,
-                                       name_of(self, method),
-                                       (PyObject *)self, args, nargs, kwnames);
+                                       name_of(self, method), (PyObject *)self,
+                                       args, nargs, kwnames);
         Py_XDECREF(done);              /* it refuses, always */
     }
     return found;
@@ -278,8 +278,8 @@ ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
     if (ca_stream_set_protocol(self, protocol) < 0 ||
         join_server(self, server) < 0 ||
         ca_claims_set(self->loop, self->fd, (PyObject *)self) < 0 ||
-        queue_call(self, protocol, CA_STR_connection_made,
-                   (PyObject *)self) < 0) {
+        queue_call(self, protocol, CA_STR_connection_made, (PyObject *)self) <
+            0) {
         return -1;
     }
     return queue_call(self, (PyObject *)self, CA_STR__start,
@@ -325,9 +325,8 @@ stream_py_set_protocol(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames)
 {
     CaStream *self = (CaStream *)op;
-    PyObject *protocol = ca_stream_one_borrow(self, CA_STR_set_protocol,
-                                              CA_STR_protocol, args, nargs,
-                                              kwnames);
+    PyObject *protocol = ca_stream_one_borrow(
+        self, CA_STR_set_protocol, CA_STR_protocol, args, nargs, kwnames);
     if (protocol == NULL || ca_stream_set_protocol(self, protocol) < 0) {
         return NULL;
     }
@@ -518,8 +517,8 @@ static PyMemberDef stream_members[] = {
      "The descriptor is closed."},
     {"_protocol_paused", T_BOOL, offsetof(CaStream, protocol_paused),
      Py_READONLY, "pause_writing() was called last."},
-    {"_protocol_connected", T_BOOL, offsetof(CaStream, connected),
-     Py_READONLY, "A protocol was set."},
+    {"_protocol_connected", T_BOOL, offsetof(CaStream, connected), Py_READONLY,
+     "A protocol was set."},
     {"_reading", T_BOOL, offsetof(CaStream, reading), Py_READONLY,
      "Watched for reading."},
     {"_blocked", T_BOOL, offsetof(CaStream, blocked), Py_READONLY,
@@ -583,8 +582,8 @@ stream_tp_finalize(PyObject *op)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodNoArgs(
-        op, name_of(self, CA_STR__dropped));
+    PyObject *done = PyObject_CallMethodNoArgs(op,
+                                               name_of(self, CA_STR__dropped));
     if (done == NULL) {
         PyErr_WriteUnraisable(op);
     }
@@ -665,8 +664,7 @@ ca_stream_type_new(PyObject *module, ca_state *st)
     PyType_Spec spec = {
         .name = "casyncio._native.StreamTransport",
         .basicsize = sizeof(CaStream),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_BASETYPE,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
     return PyType_FromModuleAndSpec(module, &spec, (PyObject *)base);

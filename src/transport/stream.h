@@ -42,6 +42,8 @@ typedef struct {
     PyObject *extra;                   /* strong; the slot `_extra` of
                                           asyncio.BaseTransport: the dict that
                                           was given or NULL */
+    PyObject *unused_slots[4];         /* NULL; those of _FlowControlMixin,
+                                          hidden by attributes of ours */
     CaLoop *loop;                      /* strong */
     PyObject *protocol;                /* strong; NULL when lost */
     PyObject *context;                 /* strong; callbacks run in it */
@@ -93,9 +95,9 @@ CaStream *ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
 /* A transport for a socket object. */
 CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock);
 
-/* Send small writes at once, if it is TCP.  Stock asks the socket object, whose
- * protocol number is often 0; the kernel knows better.  Sockets accepted from
- * a listener inherit it. */
+/* Send small writes at once, if it is TCP.  Stock asks the socket object,
+ * whose protocol number is often 0; the kernel knows better.  Sockets accepted
+ * from a listener inherit it. */
 void ca_stream_set_nodelay(int fd);
 
 /* Give it what is missing and queue connection_made(), then the begin of

@@ -29,12 +29,11 @@ ca_stream_fail(CaStream *self, const char *message)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL
-                         ? NULL
-                         : PyObject_CallMethodObjArgs(
-                               (PyObject *)self,
-                               name_of(self, CA_STR__fatal_error), exc, text,
-                               NULL);
+    PyObject *done = text == NULL ? NULL
+                                  : PyObject_CallMethodObjArgs(
+                                        (PyObject *)self,
+                                        name_of(self, CA_STR__fatal_error),
+                                        exc, text, NULL);
     Py_XDECREF(text);
     Py_XDECREF(done);
     Py_XDECREF(exc);
@@ -238,9 +237,8 @@ PyDoc_STRVAR(_force_close_doc,
 static PyObject *
 stream_py__force_close(PyObject *op, PyObject *exc)
 {
-    return ca_stream_force_close((CaStream *)op, exc) < 0
-               ? NULL
-               : Py_NewRef(Py_None);
+    return ca_stream_force_close((CaStream *)op, exc) < 0 ? NULL
+                                                          : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(is_closing_doc,

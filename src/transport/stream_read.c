@@ -265,9 +265,8 @@ ca_stream_read(CaStream *self)
     if (!wants_to_read(self) || self->conn_lost > 0 || self->end_queued) {
         return 0;
     }
-    return self->protocol_kind == CA_PROTOCOL_BUFFERED
-               ? read_into_buffer(self)
-               : read_data(self);
+    return self->protocol_kind == CA_PROTOCOL_BUFFERED ? read_into_buffer(self)
+                                                       : read_data(self);
 }
 
 /* ---- methods ---- */

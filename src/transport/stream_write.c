@@ -368,8 +368,10 @@ check_writable(CaStream *self, const char *words)
         return -1;
     }
     if (ca_stream_has_empty_waiter(self)) {
-        PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in "
-                                         "progress", words);
+        PyErr_Format(PyExc_RuntimeError,
+                     "unable to %s; sendfile is in "
+                     "progress",
+                     words);
         return -1;
     }
     return 0;
@@ -385,7 +387,7 @@ write_object(CaStream *self, PyObject *data)
     }
     Py_buffer view;
     if (PyMemoryView_Check(data)) {
-        int some = PyObject_IsTrue(data);  /* raises when it was released */
+        int some = PyObject_IsTrue(data); /* raises when it was released */
         if (some <= 0) {
             return some;
         }
@@ -587,7 +589,7 @@ stream_py_get_write_buffer_limits(PyObject *op, PyObject *Py_UNUSED(none))
 
 PyDoc_STRVAR(_set_limits_doc,
 "_set_limits($self, high, low, /)\n--\n\n"
-"Set the watermarks, which were checked, and pause the protocol if it is due.");
+"Set the watermarks, which were checked; pause the protocol if it is due.");
 
 static PyObject *
 stream_py__set_limits(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
@@ -619,8 +621,7 @@ PyDoc_STRVAR(_write_ready_doc,
 static PyObject *
 stream_py__write_ready(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return ca_stream_send_more((CaStream *)op) < 0 ? NULL
-                                                   : Py_NewRef(Py_None);
+    return ca_stream_send_more((CaStream *)op) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(_flush_doc,

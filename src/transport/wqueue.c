@@ -100,8 +100,8 @@ ca_wqueue_to_list(const ca_wqueue *queue)
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < queue->count; i++) {
         const ca_chunk *chunk = chunk_at(queue, i);
-        PyObject *bytes = PyBytes_FromStringAndSize(
-            chunk->data, (Py_ssize_t)chunk->nbytes);
+        PyObject *bytes = PyBytes_FromStringAndSize(chunk->data,
+                                                    (Py_ssize_t)chunk->nbytes);
         PyObject *view = bytes == NULL ? NULL : PyMemoryView_FromObject(bytes);
         if (view == NULL || PyList_Append(list, view) < 0) {
             Py_CLEAR(list);

@@ -1277,16 +1277,16 @@ def test_sockets_and_loops_of_somebodys_own_get_asyncios_transport(make_loop, lo
         transport.sendto(b"x", sock.getsockname())
         assert await until(lambda: protocol.data == [b"x"])
         await ended(transport)
-        return type(transport).__name__
+        return type(transport).__module__.startswith("casyncio")
 
     kind = (socket.AF_INET, socket.SOCK_DGRAM)
     sock = Socket(*kind)
     plain, watching = make_loop(loop_class), make_loop(Watching)
-    assert plain.run_until_complete(main(sock)) == "_SelectorDatagramTransport"
+    assert plain.run_until_complete(main(sock)) is False
     assert sock.sent == 1
-    assert watching.run_until_complete(main(socket.socket(*kind))) == "_SelectorDatagramTransport"
+    assert watching.run_until_complete(main(socket.socket(*kind))) is False
     assert watching.readers == 1
-    assert plain.run_until_complete(main(socket.socket(*kind))) == "DatagramTransport"
+    assert plain.run_until_complete(main(socket.socket(*kind))) is True
 
 
 def test_the_descriptor_is_refused_to_others_until_the_end(same):
