@@ -427,7 +427,7 @@ async def freed(trace, refs):
 def test_transport_and_protocol_are_free_after_connection_lost_without_the_collector(
     request, trace_on, opener, ending, collector_off
 ):
-    if sys.version_info < (3, 12) and opener in (stream, unix):
+    if sys.version_info < (3, 12) and opener in (stream, unix):  # stays so with --stock
         request.applymarker(cycle_in_stock)
 
     async def program(trace):
