@@ -20,7 +20,7 @@ import struct
 import tempfile
 import warnings
 
-PATIENCE_S = 15  # for what must happen; a program that waits longer has failed
+PATIENCE_S = 10  # for what must happen; a program that waits longer has failed
 LONG = 200  # bytes objects of this length and more are written down as a digest
 RESET = struct.pack("ii", 1, 0)  # value of SO_LINGER: close() sends RST
 

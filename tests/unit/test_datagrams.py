@@ -609,6 +609,7 @@ def test_the_protocol_is_replaced_between_datagrams(same_trace):
 
 
 def test_closing_the_loop_leaves_no_datagram_descriptor(new_loop, fds, collect):
+    collect()  # what earlier tests left
     before = fds()
     loop = new_loop()
     transport, _ = loop.run_until_complete(

@@ -537,6 +537,7 @@ def test_collecting_pipe_transports_never_closes_a_foreign_descriptor(loop, coll
 
 
 def test_pipes_leak_no_descriptor(new_loop, fds, collect):
+    collect()  # what earlier tests left
     before = fds()
     loop = new_loop()
 

@@ -442,6 +442,7 @@ def stuck(trace):
     return server.getsockname()
 
 
+@pytest.mark.ours("stock's selector keeps the closed descriptor and never polls the new one")
 def test_cancelling_connect_then_reusing_the_number_mixes_nothing_up(trace_on):
     """uvloop#645's mother: the old connect must not remove or wake the new owner's writer."""
 

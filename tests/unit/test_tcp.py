@@ -1242,7 +1242,7 @@ def test_a_socket_in_use_by_a_transport_is_refused_in_stocks_words(same_trace):
         assert lanes["create"][0][1][0] == "RuntimeError"
 
 
-def test_connecting_cancelled_leaks_no_descriptor(loop, fds):
+def test_connecting_cancelled_leaks_no_descriptor(loop, fds, collect):
     async def main():
         full = socket.create_server(("127.0.0.1", 0), backlog=0)
         with full:
@@ -1252,6 +1252,7 @@ def test_connecting_cancelled_leaks_no_descriptor(loop, fds):
                 sock.setblocking(False)
                 sock.connect_ex(full.getsockname())
                 waiting.append(sock)
+            collect()  # what earlier tests left
             before = fds()
             for turns in range(6):
                 task = asyncio.ensure_future(
@@ -1266,7 +1267,6 @@ def test_connecting_cancelled_leaks_no_descriptor(loop, fds):
             for sock in waiting:
                 sock.close()
 
-    # Nagle's and resolver's descriptors exist before anything is counted.
     loop.run_until_complete(patient(main()))
 
 
@@ -1319,7 +1319,72 @@ def test_connect_accepted_socket_refuses_a_datagram_socket(same_trace):
     assert same_trace(program)["create"][0][1][0] == "ValueError"
 
 
+# ---- names ----
+
+HOSTS = ["127.0.0.1", "127.1", "0x7f.1", "", None, "localhost", b"127.0.0.1", "::1", "fe80::1%lo"]
+SERVICES = [None, 0, 80, "80", b"80", "http", "", "no such service", 99999, -1]
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=repr)
+def test_getaddrinfo_answers_what_the_socket_module_does(loop, host):
+    async def lookup(service, **options):
+        try:
+            return await loop.getaddrinfo(host, service, **options)
+        except Exception as exc:
+            return type(exc), str(exc)
+
+    def expected(service, **options):
+        try:
+            return socket.getaddrinfo(host, service, **options)
+        except Exception as exc:
+            return type(exc), str(exc)
+
+    async def main():
+        for service in SERVICES:
+            for options in {}, {"type": socket.SOCK_STREAM}, {"family": socket.AF_INET}:
+                assert await lookup(service, **options) == expected(service, **options)
+
+    loop.run_until_complete(patient(main()))
+
+
 # ---- the end of the loop ----
+
+
+def test_a_child_forked_inside_a_coroutine_leaves_the_parents_connections_alone(child):
+    out = child.ok("""
+        import os, socket
+
+        class Echo(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(data)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            ours, peer = socket.socketpair()
+            peer.setblocking(False)
+            transport, _ = await loop.create_connection(Echo, sock=ours)
+            for _ in range(3):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        asyncio._set_running_loop(None)
+                        transport.abort()
+                        own = new_loop()
+                        own.run_until_complete(asyncio.sleep(0.001))
+                        own.close()
+                    finally:
+                        os._exit(0)
+                os.waitpid(pid, 0)
+                await loop.sock_sendall(peer, b"echo")
+                print(await asyncio.wait_for(loop.sock_recv(peer, 10), 10))
+            transport.close()
+
+        new_loop().run_until_complete(main())
+    """)
+    assert out.splitlines() == ["b'echo'"] * 3
 
 
 def test_transports_used_after_the_loop_is_closed_do_what_stocks_do(same_trace, kind):
