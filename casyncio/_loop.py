@@ -12,7 +12,9 @@ import asyncio
 import inspect
 import os
 import selectors
+import socket
 import sys
+import types
 import warnings
 import weakref
 from asyncio import base_events, events, format_helpers, unix_events
@@ -32,6 +34,22 @@ _unix_events: Any = unix_events
 _CALLBACK_SOURCE_TAKES_DEBUG = (
     "debug" in inspect.signature(_format_helpers._format_callback_source).parameters
 )
+
+
+def _real_getaddrinfo() -> Any:
+    """Return ``socket.getaddrinfo``; None when somebody has put another in its place."""
+    found = socket.getaddrinfo
+    same = getattr(found, "__globals__", None) is vars(socket) and found.__name__ == "getaddrinfo"
+    return found if same else None
+
+
+_getaddrinfo = _real_getaddrinfo()
+_run_in_executor = base_events.BaseEventLoop.run_in_executor
+
+
+@types.coroutine
+def _turn() -> Iterator[None]:
+    yield
 
 
 class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
@@ -134,6 +152,32 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
             if executor is not None:
                 self._default_executor = None
                 executor.shutdown(wait=False)
+
+    # ---- DNS ----
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Return what ``socket.getaddrinfo()`` does, for literal addresses without a thread."""
+        if (
+            _base_events.socket.getaddrinfo is _getaddrinfo
+            and getattr(self.run_in_executor, "__func__", None) is _run_in_executor
+            and not self._executor_shutdown_called
+        ):
+            found = self._literal_addrinfo(host, port, family, type, proto, flags)
+            if found is not None:
+                await _turn()  # as with a thread: others run, a cancellation arrives
+                return found
+        return await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
 
     # ---- signals ----
 

@@ -164,6 +164,13 @@ static const struct {
      "BufferedProtocol", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
+    {offsetof(ca_state, family_inet), "socket", "AF_INET", false},
+#ifdef ENABLE_IPV6
+    {offsetof(ca_state, family_inet6), "socket", "AF_INET6", true},
+#endif
+    {offsetof(ca_state, socket_kinds[0]), "socket", "SOCK_STREAM", false},
+    {offsetof(ca_state, socket_kinds[1]), "socket", "SOCK_DGRAM", false},
+    {offsetof(ca_state, socket_kinds[2]), "socket", "SOCK_RAW", false},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 

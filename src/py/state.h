@@ -55,6 +55,9 @@ typedef struct ca_state {
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
+    PyObject *family_inet;             /* strong; socket.AF_INET */
+    PyObject *family_inet6;            /* NULL: Python without IPv6 */
+    PyObject *socket_kinds[3];         /* strong; SOCK_STREAM, _DGRAM, _RAW */
 
     /* The loop's own versions of what users may override, see overrides.h. */
     PyObject *native_methods[8];       /* strong */
