@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from casyncio import _native
+from casyncio._children import PidfdChildren
 from casyncio._transports import Hooks
 
 # Private names of these are used below; each has a test that names it.
@@ -52,7 +53,7 @@ def _turn() -> Iterator[None]:
     yield
 
 
-class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
+class Loop(_native.Loop, Hooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,
@@ -71,6 +72,7 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
         "_agen_hooks_outside",
         "_asyncgens",
         "_asyncgens_shutdown_called",
+        "_children",
         "_coroutine_origin_tracking_enabled",
         "_coroutine_origin_tracking_saved_depth",
         "_default_executor",
@@ -106,6 +108,7 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
         self._signal_handlers: dict[int, asyncio.Handle] = {}
         self._unix_server_sockets: dict[Any, int] = {}
         self._signal_end: _SignalEnd | None = None
+        self._children: dict[int, tuple[int, Any]] = {}  # by pidfd: pid, transport
         if hasattr(_unix_events, "_PidfdChildWatcher"):
             self._watcher = (
                 _unix_events._PidfdChildWatcher()
@@ -147,6 +150,7 @@ class Loop(_native.Loop, Hooks, asyncio.SelectorEventLoop):
             self._close_signals()
         finally:
             self._close_native()
+            self._hand_over_children()
             self._executor_shutdown_called = True
             executor = self._default_executor
             if executor is not None:
