@@ -24,9 +24,10 @@ typedef struct {
     int flags;
 } question;
 
-/* What libc makes of a type and a protocol of 0, in its order. */
+/* What libc makes of a type and a protocol of 0, in its order, which is also
+ * that of ca_state.socket_kinds. */
 static const struct {
-    int type;                          /* ca_state.socket_kinds has the enums */
+    int type;
     int proto;
 } kinds[] = {
     {SOCK_STREAM, IPPROTO_TCP},
