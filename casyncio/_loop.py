@@ -12,7 +12,9 @@ import asyncio
 import inspect
 import os
 import selectors
+import socket
 import sys
+import types
 import warnings
 import weakref
 from asyncio import base_events, events, format_helpers, unix_events
@@ -22,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from casyncio import _datagrams, _native
+from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
 from casyncio._transports import Hooks, TransportTable
 
@@ -40,7 +43,23 @@ _DATAGRAMS_ARE_EXCLUSIVE = (
 )
 
 
-class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
+def _real_getaddrinfo() -> Any:
+    """Return ``socket.getaddrinfo``; None when somebody has put another in its place."""
+    found = socket.getaddrinfo
+    same = getattr(found, "__globals__", None) is vars(socket) and found.__name__ == "getaddrinfo"
+    return found if same else None
+
+
+_getaddrinfo = _real_getaddrinfo()
+_run_in_executor = base_events.BaseEventLoop.run_in_executor
+
+
+@types.coroutine
+def _turn() -> Iterator[None]:
+    yield
+
+
+class Loop(_native.Loop, Hooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,
@@ -59,6 +78,7 @@ class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
         "_agen_hooks_outside",
         "_asyncgens",
         "_asyncgens_shutdown_called",
+        "_children",
         "_coroutine_origin_tracking_enabled",
         "_coroutine_origin_tracking_saved_depth",
         "_default_executor",
@@ -94,6 +114,7 @@ class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
         self._signal_handlers: dict[int, asyncio.Handle] = {}
         self._unix_server_sockets: dict[Any, int] = {}
         self._signal_end: _SignalEnd | None = None
+        self._children: dict[int, tuple[int, Any]] = {}  # by pidfd: pid, transport
         if hasattr(_unix_events, "_PidfdChildWatcher"):
             self._watcher = (
                 _unix_events._PidfdChildWatcher()
@@ -135,6 +156,7 @@ class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
             self._close_signals()
         finally:
             self._close_native()
+            self._hand_over_children()
             self._executor_shutdown_called = True
             executor = self._default_executor
             if executor is not None:
@@ -152,6 +174,32 @@ class Loop(_native.Loop, Hooks, PipeHooks, asyncio.SelectorEventLoop):
         if _DATAGRAMS_ARE_EXCLUSIVE:
             self._ensure_fd_no_transport(sock)
         return _datagrams.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
+    # ---- DNS ----
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Return what ``socket.getaddrinfo()`` does, for literal addresses without a thread."""
+        if (
+            _base_events.socket.getaddrinfo is _getaddrinfo
+            and getattr(self.run_in_executor, "__func__", None) is _run_in_executor
+            and not self._executor_shutdown_called
+        ):
+            found = self._literal_addrinfo(host, port, family, type, proto, flags)
+            if found is not None:
+                await _turn()  # as with a thread: others run, a cancellation arrives
+                return found
+        return await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
 
     # ---- signals ----
 

@@ -207,6 +207,13 @@ static const struct {
     {offsetof(ca_state, deque), "collections", "deque", false},
     {offsetof(ca_state, warn_unawaited), "warnings",
      "_warn_unawaited_coroutine", true},
+    {offsetof(ca_state, family_inet), "socket", "AF_INET", false},
+#ifdef ENABLE_IPV6
+    {offsetof(ca_state, family_inet6), "socket", "AF_INET6", true},
+#endif
+    {offsetof(ca_state, socket_kinds[0]), "socket", "SOCK_STREAM", false},
+    {offsetof(ca_state, socket_kinds[1]), "socket", "SOCK_DGRAM", false},
+    {offsetof(ca_state, socket_kinds[2]), "socket", "SOCK_RAW", false},
 };
 enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 

@@ -80,6 +80,9 @@ typedef struct ca_state {
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */
+    PyObject *family_inet;             /* strong; socket.AF_INET */
+    PyObject *family_inet6;            /* NULL: Python without IPv6 */
+    PyObject *socket_kinds[3];         /* strong; SOCK_STREAM, _DGRAM, _RAW */
 
     /* The loop's own versions of what users may override, see overrides.h. */
     PyObject *native_methods[24];      /* strong */

@@ -5,6 +5,8 @@ When a Python renames one of them, this test says so before a user does.
 
 import asyncio
 import inspect
+import os
+import socket
 from asyncio import (
     base_events,
     events,
@@ -71,6 +73,29 @@ def test_child_watcher_of_the_loop_exists_where_the_policy_has_none():
         assert unix_events._ThreadedChildWatcher
     else:
         assert hasattr(asyncio, "get_child_watcher")
+
+
+def test_children_are_waited_for_by_stocks_names_where_it_has_a_thread_for_each():
+    from casyncio import _children
+
+    expected = not hasattr(unix_events, "can_use_pidfd") and hasattr(os, "pidfd_open")
+    assert expected == _children.THREAD_PER_CHILD
+    assert callable(unix_events._UnixSubprocessTransport)
+    if _children.THREAD_PER_CHILD:
+        watcher = unix_events.ThreadedChildWatcher()
+        assert watcher._threads == {}
+        assert list(inspect.signature(watcher._do_waitpid).parameters) == [
+            "loop",
+            "expected_pid",
+            "callback",
+            "args",
+        ]
+
+
+def test_stock_asks_the_socket_module_that_base_events_has_imported():
+    names = asyncio.BaseEventLoop.getaddrinfo.__code__.co_names
+    assert base_events.socket is socket
+    assert {"socket", "getaddrinfo", "run_in_executor", "_getaddrinfo_debug"} <= set(names)
 
 
 def test_weak_value_dictionary_keeps_its_items_in_data(loop):

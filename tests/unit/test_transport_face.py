@@ -258,7 +258,8 @@ def test_extra_info_in_every_state_is_stocks(same_trace, opener, state):
                 value = type(value)
             trace("client", name, value)
             trace("client", name, transport.get_extra_info(name, "default") == "default")
-        end(transport)
+        if state == "open":  # stock's pipes fail when they are ended twice
+            end(transport)
         await protocol.until("connection_lost")
 
     same_trace(program)
