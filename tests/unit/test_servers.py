@@ -412,11 +412,11 @@ def test_the_server_does_not_keep_its_clients_alive(trace_on):
         _, protocol = await served(trace, server, made)
         ref = weakref.ref(protocol.transport)
         protocol.transport.pause_reading()
-        protocol.transport = None
-        made.clear()
         with warnings.catch_warnings():
             # A warning that is recorded keeps the transport that it is about.
             warnings.simplefilter("ignore", ResourceWarning)
+            protocol.transport = None
+            made.clear()
             del protocol
             await asyncio.sleep(0)
             gc.collect()
