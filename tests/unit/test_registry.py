@@ -1,7 +1,6 @@
 """Which task runs, and which there are: asyncio's registry with our tasks in it."""
 
 import asyncio
-import contextlib
 import gc
 import re
 import threading
@@ -268,16 +267,57 @@ def test_a_loop_run_inside_a_step_by_code_that_leaves_the_task_works(same_outcom
     same_outcome(act)
 
 
-@pytest.mark.parametrize("kind", ["class", "later", "fails"])
-def test_a_loop_with_a_hash_of_its_own_has_a_current_task(loop_class, make_loop, kind):
+async def name_of_current():
+    return asyncio.current_task().get_name()
+
+
+def test_a_loop_with_a_hash_of_its_own_has_a_current_task(loop_class, make_loop):
     class Hashed(loop_class):
-        if kind == "class":
+        def __hash__(self):
+            return 42
 
-            def __hash__(self):
-                return 42
+        def __eq__(self, other):
+            return self is other
 
-            def __eq__(self, other):
-                return self is other
+    async def main():
+        seen = [await name_of_current()]
+        await asyncio.sleep(0)
+        seen.append(await name_of_current())
+        seen.append(await loop.create_task(name_of_current(), name="child"))
+        return seen
+
+    loop = make_loop(Hashed)
+    task = loop.create_task(main(), name="main")
+    assert loop.run_until_complete(task) == ["main", "main", "child"]
+    assert not asyncio.tasks._current_tasks
+
+
+def test_a_hash_that_a_loop_gets_between_steps_finds_the_current_task(loop_class, make_loop):
+    class Hashed(loop_class):
+        pass
+
+    async def main():
+        seen = []
+        for change in (
+            lambda: setattr(Hashed, "__hash__", lambda self: 42),
+            lambda: delattr(Hashed, "__hash__"),
+        ):
+            loop.call_soon(change)
+            await asyncio.sleep(0)
+            seen.append(await name_of_current())
+            await asyncio.sleep(0)
+            seen.append(await name_of_current())
+        return seen
+
+    loop = make_loop(Hashed)
+    task = loop.create_task(main(), name="main")
+    assert loop.run_until_complete(task) == ["main"] * 4
+    assert not asyncio.tasks._current_tasks
+
+
+def test_a_loop_whose_hash_fails_now_and_then_does_not_crash(loop_class, make_loop):
+    class Hashed(loop_class):
+        pass
 
     calls = []
 
@@ -287,43 +327,18 @@ def test_a_loop_with_a_hash_of_its_own_has_a_current_task(loop_class, make_loop,
             raise ValueError("no hash")
         return 42
 
-    async def child():
-        return asyncio.current_task().get_name()
-
-    async def main():
-        seen.append(asyncio.current_task().get_name())
-        if kind == "later":
-            Hashed.__hash__ = lambda self: 42
-            seen.append(asyncio.current_task() is not None)
-            await asyncio.sleep(0)
-            del Hashed.__hash__
-        await asyncio.sleep(0)
-        seen.append(asyncio.current_task().get_name())
-        seen.append(await loop.create_task(child(), name="child"))
-
-    seen, loop = [], make_loop(Hashed)
-    if kind == "fails":
-        loop.set_exception_handler(lambda loop, context: None)
-        Hashed.__hash__ = fails
-        tasks = [loop.create_task(asyncio.sleep(0), name=str(n)) for n in range(20)]
-        run(loop, 3)
-        del Hashed.__hash__
-        for task in tasks:
-            task.cancel()
-        run(loop, 3)
-        asyncio.tasks._current_tasks.clear()
-        assert len(calls) > 0
-        return
-    task = loop.create_task(main(), name="main")
-    if kind == "later":
-        with contextlib.suppress(AttributeError):
-            loop.run_until_complete(task)
-        asyncio.tasks._current_tasks.clear()
-        assert seen[0] == "main"
-    else:
-        loop.run_until_complete(task)
-        assert seen == ["main", "main", "child"]
-        assert not asyncio.tasks._current_tasks
+    loop = make_loop(Hashed)
+    heard(loop)
+    Hashed.__hash__ = fails
+    tasks = [loop.create_task(asyncio.sleep(0), name=str(n)) for n in range(20)]
+    run(loop, 3)
+    del Hashed.__hash__
+    asyncio.tasks._current_tasks.clear()
+    for task in tasks:
+        task.cancel()
+    run(loop, 3)
+    asyncio.tasks._current_tasks.clear()
+    assert len(calls) > 7
 
 
 # ---- all tasks ----
