@@ -49,7 +49,7 @@ def _borrow(cls: Any, name: str) -> Any:
     return getattr(cls, name, None)
 
 
-class ReadPipeTransport(_ReadBase, asyncio.ReadTransport):  # type: ignore[misc]
+class _UnixReadPipeTransport(_ReadBase, asyncio.ReadTransport):  # type: ignore[misc]
     """The reading end of a pipe; ``connect_read_pipe()`` makes it.
 
     All its methods belong to the loop's thread.
@@ -94,7 +94,7 @@ class ReadPipeTransport(_ReadBase, asyncio.ReadTransport):  # type: ignore[misc]
         logger.debug("%r resumes reading", self)
 
 
-class WritePipeTransport(_WriteBase, asyncio.Transport):  # type: ignore[misc]
+class _UnixWritePipeTransport(_WriteBase, asyncio.Transport):  # type: ignore[misc]
     """The writing end of a pipe; ``connect_write_pipe()`` makes it.
 
     All its methods belong to the loop's thread.
@@ -172,6 +172,10 @@ def reason_against_native_pipes() -> str | None:
 
 
 reason = reason_against_native_pipes()
+# Named as asyncio's, because the name shows in reprs and in what the loop reports.
+ReadPipeTransport = _UnixReadPipeTransport
+WritePipeTransport = _UnixWritePipeTransport
+
 _reader_class: Any = ReadPipeTransport if reason is None else _stock_reader
 _writer_class: Any = WritePipeTransport if reason is None else _stock_writer
 

@@ -6,6 +6,7 @@ mistake or per look of a curious eye is here.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import socket
@@ -38,6 +39,7 @@ class _SelectorSocketTransport(_Base):
     """
 
     max_size = 256 * 1024  # bytes that one receive may bring
+    _sender: asyncio.Task[Any] | None = None  # sends a file through the socket
     _start_tls_compatible = True
     _sendfile_compatible = _constants._SendfileMode.TRY_NATIVE
 
@@ -135,6 +137,10 @@ class _SelectorSocketTransport(_Base):
         waiter = self._empty_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        if self._sender is not None:
+            # It waits for a descriptor that is closed now, and would for ever.
+            sender, self._sender = self._sender, None
+            sender.cancel()
 
     # ---- mistakes and reports ----
 
@@ -256,15 +262,23 @@ class Hooks:
             return await super()._sendfile_native(  # type: ignore[misc, no-any-return]
                 transp, file, offset, count
             )
+        sender: asyncio.Task[Any] | None = None
         transp._release()
         resume_reading = transp.is_reading()
         transp.pause_reading()
-        await transp._make_empty_waiter()
         try:
+            await transp._make_empty_waiter()
+            transp._sender = sender = asyncio.current_task()
             return await self.sock_sendfile(  # type: ignore[no-any-return]
                 transp._sock, file, offset, count, fallback=False
             )
+        except asyncio.CancelledError:
+            if transp._sender is not None or not transp._lost or sender is None:
+                raise
+            sender.uncancel()  # it was _fail_empty_waiter() that cancelled
+            raise ConnectionError("Connection is closed by peer") from None
         finally:
+            transp._sender = None
             transp._reset_empty_waiter()
             if resume_reading:
                 transp.resume_reading()

@@ -324,11 +324,7 @@ def test_a_peer_that_goes_away_in_the_middle_ends_the_sending(same_trace, make_f
 
 
 @pytest.mark.ours("stock waits for ever for a descriptor that is closed")
-def test_a_transport_aborted_in_the_middle_ends_the_sending(request, trace_on, backend, make_file):
-    if make_file is on_disk and backend == "epoll":
-        mark = pytest.mark.xfail(strict=True, reason="until the native transports land")
-        request.applymarker(mark)
-
+def test_a_transport_aborted_in_the_middle_ends_the_sending(trace_on, make_file):
     async def program(trace):
         sender = Sender()
         peer = await sender.open(trace)
@@ -378,7 +374,6 @@ def test_cancelling_leaves_the_transport_usable(trace_on):
 
 
 @pytest.mark.ours("stock leaves the transport paused and refusing to write: cpython#157025")
-@pytest.mark.xfail(strict=True, reason="until the native transports land")
 def test_cancelling_while_the_buffer_is_flushed_leaves_the_transport_usable(trace_on):
     async def program(trace):
         sender = Sender()
