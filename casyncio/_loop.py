@@ -51,7 +51,7 @@ def _real_getaddrinfo() -> Any:
 
 
 _getaddrinfo = _real_getaddrinfo()
-_run_in_executor = base_events.BaseEventLoop.run_in_executor
+_run_in_executor: Any = base_events.BaseEventLoop.run_in_executor
 
 
 @types.coroutine
