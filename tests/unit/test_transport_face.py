@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import socket
+import sys
 import weakref
 from asyncio import trsock
 
