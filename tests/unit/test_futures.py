@@ -466,7 +466,13 @@ def test_a_callback_that_changes_the_callbacks_is_handled_as_by_asyncio(same_out
             loop.run_forever()
         return seen
 
-    same_outcome(act)
+    def act_or_give_up(loop):
+        try:
+            return act(loop)
+        except RecursionError:  # its words tell only where the limit was met
+            return "too deep"
+
+    same_outcome(act_or_give_up)
 
 
 def test_done_futures_on_a_closed_loop_fail_as_on_asyncio(same_outcome):
