@@ -194,6 +194,7 @@ def test_unix_sockets_send_files_too(same_trace, make_file, make_sender):
         trace("peer", await read(peer, len(MEGABYTE)))
         await trace.wait("send", sending)
         await sender.close()
+        trace.lanes.pop("client")  # whether writing is paused at the end is up to the kernel
 
     assert same_trace(program)["send"] == [("returns", len(MEGABYTE))]
 
