@@ -97,7 +97,7 @@ make_native_task(CaLoop *self, PyObject *coro, PyObject *name,
     ca_state *st = self->st;
     bool plain_context = context == NULL || context == Py_None ||
                          PyContext_CheckExact(context);
-    *unusual = !st->native_tasks || !plain_context ||
+    *unusual = !ca_registry_wants_ours(st) || !plain_context ||
                ca_future_native_loop(st, (PyObject *)self) == NULL;
     if (*unusual) {
         return NULL;
