@@ -87,8 +87,9 @@ PyObject *ca_future_take_error(ca_state *st, CaFuture *fut);
  * with an exception that Handle._run() would have seen. */
 int ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc);
 
-/* Step after the future it waits for has finished. */
-int ca_task_wakeup(CaLoop *loop, CaTask *task);
+/* Step after the future it waits for has finished; on failure hands that
+ * future out, strong or NULL, for the report. */
+int ca_task_wakeup(CaLoop *loop, CaTask *task, PyObject **failed);
 
 /* The same from a handle, which has entered the task's context. */
 int ca_task_step_entered(CaTask *task, PyObject *exc);
