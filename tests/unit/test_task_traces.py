@@ -33,9 +33,7 @@ LIMITS = settings(
 # Every statement there is, in a row; and programs that have shown something once.
 FIRST_TASKS = ((0, "spawn", 0, 0, ((0, "future", 0),), 2), (0, "spawn", 1, 4, ((1, "get"),), 0))
 EAGER_IN_AN_ENTERED_CONTEXT = ((0, "spawn", 0, 0, ((0, "spawn", 0, 7, (), 0),), 0),)
-LEAVES_ANOTHER_IN_A_WAKEUP = (
-    (0, "spawn", 0, 0, ((0, "sleep", 1), (0, "spawn", 0, 7, (), 0)), 0),
-)
+LEAVES_ANOTHER_IN_A_WAKEUP = ((0, "spawn", 0, 0, ((0, "sleep", 1), (0, "spawn", 0, 7, (), 0)), 0),)
 WAKEUP_OF_ANOTHER = (
     *FIRST_TASKS,
     (0, "sleep", 0),
