@@ -72,7 +72,8 @@ make_handle(CaLoop *self, PyObject *callback, PyObject *arg, PyObject *context)
 }
 
 /* The handle that stands for an entry: new reference.  `fut` and `context` are
- * those of a done-callback, NULL for other kinds. */
+ * those of a done-callback, NULL for other kinds; a wakeup that has run may
+ * come with its future, which the task has let go of. */
 static PyObject *
 handle_for(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
 {
@@ -88,9 +89,9 @@ handle_for(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
     if (method == NULL) {
         return NULL;
     }
-    PyObject *arg = kind == CA_READY_TASK_WAKEUP
-                        ? ca_task_ready_future_borrow(op)
-                        : NULL;
+    PyObject *arg = kind != CA_READY_TASK_WAKEUP ? NULL
+                    : fut != NULL ? fut
+                                  : ca_task_ready_future_borrow(op);
     PyObject *handle = make_handle(self, method, arg,
                                    ca_task_ready_context_borrow(op));
     Py_DECREF(method);
@@ -157,6 +158,7 @@ static int
 run_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
 {
     PyObject *op = ca_ready_object_borrow(word);
+    PyObject *failed = NULL;
     int result;
     switch (word & CA_READY_KIND_MASK) {
     case CA_READY_HANDLE:
@@ -167,13 +169,18 @@ run_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
         result = ca_task_run_step(self, op);
         break;
     case CA_READY_TASK_WAKEUP:
-        result = ca_task_run_wakeup(self, op);
+        result = ca_task_run_wakeup(self, op, &failed);
         break;
     default:
         result = run_callback(op, fut, context);
         break;
     }
-    return result == 0 ? 0 : report_entry(self, word, fut, context);
+    if (result == 0) {
+        return 0;
+    }
+    result = report_entry(self, word, failed == NULL ? fut : failed, context);
+    Py_XDECREF(failed);
+    return result;
 }
 
 /* Warn when the handle kept the loop for slow_callback_duration or longer. */

@@ -38,10 +38,11 @@ int ca_ready_push_task(CaLoop *self, PyObject *steal_task, uintptr_t kind);
 int ca_ready_push_callback(CaLoop *self, PyObject *callback, PyObject *fut,
                            PyObject *context);
 
-/* The rooms above define these: run a step or a wakeup of a native task, and
- * the bound method that stands for it in a handle. */
+/* The rooms above define these: run a step or a wakeup of a native task (on
+ * failure it hands out the future, strong or NULL), and the bound method that
+ * stands for it in a handle. */
 int ca_task_run_step(CaLoop *self, PyObject *task);
-int ca_task_run_wakeup(CaLoop *self, PyObject *task);
+int ca_task_run_wakeup(CaLoop *self, PyObject *task, PyObject **failed);
 PyObject *ca_task_ready_method(PyObject *task, uintptr_t kind);
 PyObject *ca_task_ready_context_borrow(PyObject *task);
 /* The future that a wakeup is about, or Py_None; borrowed. */

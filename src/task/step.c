@@ -438,7 +438,7 @@ ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc)
 }
 
 int
-ca_task_wakeup(CaLoop *loop, CaTask *task)
+ca_task_wakeup(CaLoop *loop, CaTask *task, PyObject **failed)
 {
     PyObject *waited = Py_XNewRef(task->m.fut_waiter);
     PyObject *exc = NULL;
@@ -451,8 +451,12 @@ ca_task_wakeup(CaLoop *loop, CaTask *task)
         result = ca_task_step(loop, task, exc);
     }
     Py_XDECREF(exc);
+    if (result < 0) {
+        *failed = waited;
+        return -1;
+    }
     Py_XDECREF(waited);
-    return result;
+    return 0;
 }
 
 /* ---- what the ready ring calls, see loop/ready.h ---- */
@@ -464,9 +468,9 @@ ca_task_run_step(CaLoop *self, PyObject *task)
 }
 
 int
-ca_task_run_wakeup(CaLoop *self, PyObject *task)
+ca_task_run_wakeup(CaLoop *self, PyObject *task, PyObject **failed)
 {
-    return ca_task_wakeup(self, (CaTask *)task);
+    return ca_task_wakeup(self, (CaTask *)task, failed);
 }
 
 PyObject *

@@ -127,8 +127,9 @@ int ca_task_step(CaLoop *loop, CaTask *task, PyObject *exc);
 /* A first step, nothing entered; 0, or -1 as ca_task_step(). */
 int ca_task_step_bare(ca_state *st, CaTask *task);
 
-/* Step after the future it waits for has finished. */
-int ca_task_wakeup(CaLoop *loop, CaTask *task);
+/* Step after the future it waits for has finished; on failure hands that
+ * future out, strong or NULL, for the report. */
+int ca_task_wakeup(CaLoop *loop, CaTask *task, PyObject **failed);
 
 /* The same from a handle, which has entered the task's context. */
 int ca_task_step_entered(CaTask *task, PyObject *exc);
