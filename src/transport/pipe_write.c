@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -541,10 +540,9 @@ PyDoc_STRVAR(_open_doc,
 static bool
 is_byte_pipe(int fd)
 {
-    struct stat about;
     int flags = fcntl(fd, F_GETFL);
-    return fstat(fd, &about) == 0 && S_ISFIFO(about.st_mode) && flags >= 0 &&
-           (flags & O_DIRECT) == 0;
+    return flags >= 0 && (flags & O_DIRECT) == 0 &&
+           fcntl(fd, F_GETPIPE_SZ) >= 0;
 }
 
 static PyObject *
