@@ -205,7 +205,7 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->sock = Py_NewRef(sock);
     self->server = server == Py_None ? NULL : Py_NewRef(server);
     self->context = PyContext_CopyCurrent();
-    self->watcher.vt = &acceptor_watcher_vt;
+    self->watcher = (ca_watcher){.vt = &acceptor_watcher_vt};
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;
     PyObject_GC_Track(self);
