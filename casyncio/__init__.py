@@ -128,7 +128,7 @@ def __getattr__(name: str) -> Any:
     if name == "eager_task_factory" and hasattr(asyncio, "create_eager_task_factory"):
         # A task factory: the first step of each task runs at once, as asyncio's own does.
         if _stock_tasks_reason is not None:
-            return asyncio.eager_task_factory
+            return getattr(asyncio, name)  # not known to the stubs of every Python
         made = asyncio.create_eager_task_factory(Task)
         if globals().setdefault(name, made) is made:
             _guard.use_eager_factory(made)
