@@ -323,6 +323,38 @@ ca_handle_report(CaHandle *self)
     return done == NULL ? -1 : 0;
 }
 
+CaHandle *
+ca_handle_for_method(CaLoop *loop, PyObject *op, int name, PyObject *context)
+{
+    PyObject *method = PyObject_GetAttr(op, loop->st->names[name]);
+    if (method == NULL) {
+        return NULL;
+    }
+    ca_call_args a = {.callback = method, .context = context};
+    CaHandle *handle = ca_handle_new(loop, &a);
+    Py_DECREF(method);
+    return handle;
+}
+
+int
+ca_handle_report_method(CaLoop *loop, PyObject *op, int name,
+                        PyObject *context)
+{
+    if (ca_error_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    CaHandle *handle = ca_handle_for_method(loop, op, name, context);
+    if (handle == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int result = ca_handle_report(handle);
+    Py_DECREF(handle);
+    return result;
+}
+
 int
 ca_handle_run(CaHandle *self)
 {

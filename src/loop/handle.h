@@ -61,6 +61,16 @@ int ca_future_run_late_result(CaHandle *handle);
  * the loop: 0 or -1.  May run Python. */
 int ca_handle_report(CaHandle *self);
 
+/* The handle that stands for a call of the method `name` (CA_STR_*) of an
+ * object of ours: new reference or NULL. */
+CaHandle *ca_handle_for_method(CaLoop *loop, PyObject *op, int name,
+                               PyObject *context);
+
+/* As ca_handle_report(), of that handle: for what acts in the I/O phase where
+ * stock runs a callback.  May run Python. */
+int ca_handle_report_method(CaLoop *loop, PyObject *op, int name,
+                            PyObject *context);
+
 /* As its cancel() method.  May run Python (destructors); 0 or -1. */
 int ca_handle_cancel(CaHandle *self);
 

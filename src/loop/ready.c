@@ -28,6 +28,14 @@ ca_ready_push_handle(CaLoop *self, PyObject *steal_handle)
 }
 
 int
+ca_ready_push_method(CaLoop *self, PyObject *op, int name, PyObject *context)
+{
+    CaHandle *handle = ca_handle_for_method(self, op, name, context);
+    return handle == NULL ? -1
+                          : ca_ready_push_handle(self, (PyObject *)handle);
+}
+
+int
 ca_ready_push_any(CaLoop *self, PyObject *handle)
 {
     uintptr_t kind = ca_handle_check(self->st, handle) ? CA_READY_HANDLE

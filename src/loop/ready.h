@@ -28,6 +28,11 @@ ca_ready_object_borrow(uintptr_t word)
 /* Queue a handle of ours; takes the reference, also on failure. 0 or -1. */
 int ca_ready_push_handle(CaLoop *self, PyObject *steal_handle);
 
+/* Queue a call of the method `name` (CA_STR_*) of an object of ours, with a
+ * handle; 0 or -1. */
+int ca_ready_push_method(CaLoop *self, PyObject *op, int name,
+                         PyObject *context);
+
 /* Queue any handle, ours or stock's; 0 or -1. */
 int ca_ready_push_any(CaLoop *self, PyObject *handle);
 

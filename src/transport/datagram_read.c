@@ -177,40 +177,8 @@ receive(CaDatagram *self, CaLoop *loop, ca_batch *batch)
 int
 ca_datagram_queue_read(CaDatagram *self)
 {
-    PyObject *method = PyObject_GetAttr((PyObject *)self,
-                                        self->st->names[CA_STR__read_ready]);
-    if (method == NULL) {
-        return -1;
-    }
-    ca_call_args a = {.callback = method, .context = self->context};
-    CaHandle *handle = ca_handle_new(self->loop, &a);
-    Py_DECREF(method);
-    return handle == NULL
-               ? -1
-               : ca_ready_push_handle(self->loop, (PyObject *)handle);
-}
-
-/* Report the exception that is set as one of the callback _read_ready(). */
-static int
-report(CaDatagram *self, CaLoop *loop, PyObject *context)
-{
-    if (ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *method = PyObject_GetAttr((PyObject *)self,
-                                        self->st->names[CA_STR__read_ready]);
-    ca_call_args a = {.callback = method, .context = context};
-    CaHandle *handle = method == NULL ? NULL : ca_handle_new(loop, &a);
-    Py_XDECREF(method);
-    if (handle == NULL) {
-        Py_DECREF(exc);
-        return -1;
-    }
-    PyErr_SetRaisedException(exc);
-    int result = ca_handle_report(handle);
-    Py_DECREF(handle);
-    return result;
+    return ca_ready_push_method(self->loop, (PyObject *)self,
+                                CA_STR__read_ready, self->context);
 }
 
 static inline int64_t
@@ -385,7 +353,8 @@ read_in_context(CaDatagram *self, CaLoop *loop)
         }
     }
     if (result < 0) {
-        result = report(self, loop, context);
+        result = ca_handle_report_method(loop, (PyObject *)self,
+                                         CA_STR__read_ready, context);
     }
     Py_DECREF(context);
     return result;

@@ -85,39 +85,6 @@ ca_pipe_stop_reading(CaPipe *self)
 
 /* ---- readiness ---- */
 
-static PyObject *
-make_handle(CaPipe *self, CaLoop *loop, PyObject *context, int name)
-{
-    PyObject *callback = PyObject_GetAttr((PyObject *)self,
-                                          loop->st->names[name]);
-    if (callback == NULL) {
-        return NULL;
-    }
-    ca_call_args a = {.callback = callback, .context = context};
-    PyObject *handle = (PyObject *)ca_handle_new(loop, &a);
-    Py_DECREF(callback);
-    return handle;
-}
-
-/* Stock runs a handle here, so what the protocol raises is reported as its. */
-static int
-report(CaPipe *self, CaLoop *loop, PyObject *context, int name)
-{
-    if (ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *handle = make_handle(self, loop, context, name);
-    if (handle == NULL) {
-        Py_DECREF(exc);
-        return -1;
-    }
-    PyErr_SetRaisedException(exc);
-    int result = ca_handle_report((CaHandle *)handle);
-    Py_DECREF(handle);
-    return result;
-}
-
 int
 ca_pipe_act(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
 {
@@ -132,7 +99,8 @@ ca_pipe_act(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
         }
     }
     if (result < 0) {
-        result = report(self, loop, context, name);
+        result = ca_handle_report_method(loop, (PyObject *)self, name,
+                                         context);
     }
     Py_DECREF(context);
     Py_DECREF(loop);
@@ -149,8 +117,7 @@ ca_pipe_ready(CaPipe *self, PyObject *context, int name, int (*act)(CaPipe *))
     if (!loop->debug) {
         return ca_pipe_act(self, context, name, act);
     }
-    PyObject *handle = make_handle(self, loop, context, name);
-    return handle == NULL ? -1 : ca_ready_push_handle(loop, handle);
+    return ca_ready_push_method(loop, (PyObject *)self, name, context);
 }
 
 /* ---- birth ---- */

@@ -76,34 +76,10 @@ ca_stream_fd(const CaStream *self)
 
 /* ---- readiness ---- */
 
-/* As stock does it: with a handle, which waits its turn behind what was queued
- * before, and which debug mode times and reports. */
+/* Read or send, and report what is raised as that of the callback `name`. */
 static int
-queue_ready(CaStream *self, ca_op_kind kind)
+act(CaStream *self, ca_op_kind kind, int name)
 {
-    int which = kind == CA_OP_POLL_IN ? CA_STR__read_ready
-                                      : CA_STR__write_ready;
-    PyObject *callback = PyObject_GetAttr((PyObject *)self,
-                                          name_of(self, which));
-    if (callback == NULL) {
-        return -1;
-    }
-    ca_call_args a = {.callback = callback, .context = self->context};
-    PyObject *handle = (PyObject *)ca_handle_new(self->loop, &a);
-    Py_DECREF(callback);
-    return handle == NULL ? -1 : ca_ready_push_handle(self->loop, handle);
-}
-
-static int
-stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
-{
-    CaStream *self = (CaStream *)op;
-    if (self->lost) {
-        return 0;
-    }
-    if (loop->debug || loop->queued_before > 0) {
-        return queue_ready(self, kind);
-    }
     PyObject *context = Py_NewRef(self->context);
     int result = PyContext_Enter(context);
     if (result == 0) {
@@ -113,8 +89,30 @@ stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
             result = -1;
         }
     }
+    if (result < 0) {
+        result = ca_handle_report_method(self->loop, (PyObject *)self, name,
+                                         context);
+    }
     Py_DECREF(context);
     return result;
+}
+
+/* At once when nothing was queued before the look.  Else as stock does it: with
+ * a handle, which waits its turn behind what was, and which debug mode times.
+ */
+static int
+stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
+{
+    CaStream *self = (CaStream *)op;
+    int name = kind == CA_OP_POLL_IN ? CA_STR__read_ready
+                                     : CA_STR__write_ready;
+    if (self->lost) {
+        return 0;
+    }
+    if (loop->debug || loop->queued_before > 0) {
+        return ca_ready_push_method(loop, op, name, self->context);
+    }
+    return act(self, kind, name);
 }
 
 const ca_watcher_vt ca_stream_watcher_vt = {

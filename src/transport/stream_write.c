@@ -6,6 +6,7 @@
  * one system call (docs/decisions tells what that is worth).  When a few
  * callbacks in a row write only once, it goes back to sending at once.
  */
+#include "loop/handle.h"
 #include "loop/held.h"
 #include "py/errors.h"
 #include "transport/acceptor.h"
@@ -191,6 +192,10 @@ ca_stream_flush_held(ca_held *held)
     CaStream *self = CA_CONTAINER_OF(held, CaStream, held);
     Py_INCREF(self);
     int result = ca_stream_flush(self);
+    if (result < 0) {
+        result = ca_handle_report_method(self->loop, (PyObject *)self,
+                                         CA_STR__write_ready, self->context);
+    }
     Py_DECREF(self);
     return result;
 }
