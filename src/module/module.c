@@ -6,6 +6,7 @@
 #include "py/freelist.h"
 #include "py/sockobj.h"
 #include "py/state.h"
+#include "py/stop.h"
 #include "reactor/reactor.h"
 #include "task/eager.h"
 #include "task/guard.h"
@@ -382,8 +383,11 @@ static int
 make_sync_types(PyObject *module, ca_state *st)
 {
     int fits = ca_sync_init(st);
-    if (fits <= 0 || st->FutureType == NULL) {
-        return fits < 0 ? -1 : 0;
+    st->no_args = PyTuple_New(0);
+    st->StopType = make_type(module, &ca_stop_spec,
+                             (PyTypeObject *)PyExc_StopIteration);
+    if (fits <= 0 || st->StopType == NULL || st->FutureType == NULL) {
+        return fits < 0 || st->StopType == NULL ? -1 : 0;
     }
     st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
@@ -521,6 +525,21 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(adopt_sync_doc,
+"adopt_sync(cls, /)\n--\n\n"
+"Give a class that derives from one of ours its native methods once more, as\n"
+"its own: the interpreter calls those by a shorter way.");
+
+static PyObject *
+module_py_adopt_sync(PyObject *module, PyObject *cls)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyType_Check(cls) || ca_sync_adopt(st, (PyTypeObject *)cls) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(cls);
+}
+
 PyDoc_STRVAR(use_sync_doc,
 "use_sync(event, semaphore_wakes_all, /)\n--\n\n"
 "Tell the class of the events that queues make, and whether this Python's\n"
@@ -547,6 +566,7 @@ module_py_use_sync(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
+    {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
@@ -629,6 +649,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->socket_methods);
     Py_VISIT(st->FileIO);
     Py_VISIT(st->late_result);
+    Py_VISIT(st->StopType);
     Py_VISIT(st->late_result_code);
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
@@ -668,6 +689,8 @@ module_clear(PyObject *module)
     Py_CLEAR(st->socket_methods);
     Py_CLEAR(st->FileIO);
     Py_CLEAR(st->late_result);
+    Py_CLEAR(st->StopType);
+    Py_CLEAR(st->no_args);
     Py_CLEAR(st->late_result_code);
     Py_CLEAR(st->kw_context);
     for (int i = 0; i < N_IMPORTS; i++) {
@@ -697,6 +720,7 @@ module_free(void *module)
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
+    ca_freelist_clear(&st->stops);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);
 }
