@@ -165,7 +165,7 @@ acceptor_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
         } else if (out_of_resources(fd)) {
             result = back_off(self, fd);
             break;
-        } else if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED) {
+        } else if (ca_errno_is_try_later(fd) || fd == -ECONNABORTED) {
             break;
         } else {
             ca_raise_errno(fd);

@@ -30,12 +30,6 @@ is_held(const CaWritePipe *self)
     return ca_dlist_linked(&self->held.node);
 }
 
-static bool
-try_later(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
-
 /* ---- the kernel ---- */
 
 /* Bytes or -errno. */
@@ -147,7 +141,7 @@ send_more(CaPipe *op)
     }
     ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
     if (err != 0) {
-        if (try_later(err)) {
+        if (ca_errno_is_try_later(err)) {
             return 0;
         }
         drop_output(self);
@@ -257,7 +251,7 @@ flush(CaWritePipe *self)
     if (err == 0) {
         return 0;
     }
-    if (!try_later(err)) {
+    if (!ca_errno_is_try_later(err)) {
         ca_wqueue_clear(&self->out);
         return send_failed(self, err);
     }
@@ -330,7 +324,7 @@ write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
         self->sent_serial = self->base.loop->callback_serial;
         return 0;
     }
-    if (n < 0 && !try_later(n)) {
+    if (n < 0 && !ca_errno_is_try_later(n)) {
         return send_failed(self, n);
     }
     n = n < 0 ? 0 : n;

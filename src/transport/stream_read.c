@@ -76,7 +76,7 @@ queue_eof(CaStream *self)
 static int
 receive_failed(CaStream *self, ssize_t err)
 {
-    if (err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR) {
+    if (ca_errno_is_try_later(err)) {
         return 0;
     }
     ca_raise_errno((int)err);

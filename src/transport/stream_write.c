@@ -31,12 +31,6 @@ name_of(const CaStream *self, int which)
     return self->loop->st->names[which];
 }
 
-static bool
-try_later(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
-
 /* ---- flow control ---- */
 
 /* Call a method of the protocol that takes nothing; what it raises goes to
@@ -180,7 +174,7 @@ ca_stream_flush(CaStream *self)
     if (err == 0) {
         return 0;
     }
-    if (!try_later(err)) {
+    if (!ca_errno_is_try_later(err)) {
         return send_failed(self, err);
     }
     return wait_for_room(self) < 0 ? -1 : ca_stream_maybe_pause(self);
@@ -239,7 +233,7 @@ ca_stream_send_more(CaStream *self)
         return 0;
     }
     ssize_t err = send_all(self);
-    if (err != 0 && !try_later(err)) {
+    if (err != 0 && !ca_errno_is_try_later(err)) {
         return send_failed(self, err);
     }
     Py_INCREF(self);
@@ -325,7 +319,7 @@ write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
     }
     if (n < 0) {
         n = fd < 0 ? -EBADF : -errno;
-        if (!try_later(n)) {
+        if (!ca_errno_is_try_later(n)) {
             return send_failed(self, n);
         }
         n = 0;
