@@ -9,6 +9,7 @@
 #include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/errors.h"
+#include "py/layout.h"
 
 #include <errno.h>
 
@@ -399,11 +400,8 @@ ca_pipe_type_new(PyObject *module)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    const PyTypeObject *layout = (const PyTypeObject *)base;
     PyObject *type = NULL;
-    if (PyType_Check(base) && layout->tp_itemsize == 0 &&
-        layout->tp_basicsize == (Py_ssize_t)offsetof(CaPipe, loop) &&
-        layout->tp_dictoffset == 0 && layout->tp_weaklistoffset == 0) {
+    if (ca_layout_ends_at(base, offsetof(CaPipe, loop))) {
         type = PyType_FromModuleAndSpec(module, &spec, base);
     }
     Py_DECREF(base);

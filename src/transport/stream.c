@@ -12,6 +12,7 @@
 #include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/layout.h"
 #include "py/sockobj.h"
 #include "transport/reader_feed.h"
 
@@ -640,10 +641,8 @@ join_methods(void)
 PyObject *
 ca_stream_type_new(PyObject *module, ca_state *st)
 {
-    PyTypeObject *base = (PyTypeObject *)st->StockTransport;
-    if (base->tp_basicsize != (Py_ssize_t)offsetof(CaStream, loop) ||
-        base->tp_itemsize != 0 || base->tp_dictoffset != 0 ||
-        base->tp_weaklistoffset != 0) {
+    PyObject *base = st->StockTransport;
+    if (!ca_layout_ends_at(base, offsetof(CaStream, loop))) {
         return NULL;
     }
     join_methods();
@@ -665,5 +664,5 @@ ca_stream_type_new(PyObject *module, ca_state *st)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    return PyType_FromModuleAndSpec(module, &spec, (PyObject *)base);
+    return PyType_FromModuleAndSpec(module, &spec, base);
 }
