@@ -10,6 +10,7 @@
 #include "loop/ready.h"
 #include "py/errors.h"
 #include "py/layout.h"
+#include "transport/fatal.h"
 
 #include <errno.h>
 
@@ -167,20 +168,9 @@ ca_pipe_tell(CaPipe *self, int name)
 int
 ca_pipe_fail(CaPipe *self, const char *message)
 {
-    if (self->loop == NULL || ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL ? NULL
-                                  : PyObject_CallMethodObjArgs(
-                                        (PyObject *)self,
-                                        name_of(self, CA_STR__fatal_error),
-                                        exc, text, NULL);
-    Py_XDECREF(text);
-    Py_XDECREF(done);
-    Py_XDECREF(exc);
-    return done == NULL ? -1 : 0;
+    return self->loop == NULL
+               ? -1
+               : ca_fatal_tell(self->loop->st, (PyObject *)self, message);
 }
 
 /* Stop watching and close the pipe; 0 or -1. */

@@ -28,22 +28,50 @@ enum {
     DEFAULT_LOW = 16 * 1024,
 };
 
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
-
 PyObject *
 ca_stream_call(CaStream *self, int which, PyObject *arg)
 {
     /* The protocol may be replaced while its method runs. */
     PyObject *args[2] = {Py_NewRef(self->protocol), arg};
     PyObject *done = PyObject_VectorcallMethod(
-        name_of(self, which), args,
+        ca_stream_name_borrow(self, which), args,
         (arg == NULL ? 1 : 2) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(args[0]);
     return done;
+}
+
+int
+ca_stream_tell(CaStream *self, int name)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(
+        (PyObject *)self, ca_stream_name_borrow(self, name));
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_stream_tell_server(CaStream *self, PyObject *server, int which)
+{
+    PyObject *name = ca_stream_name_borrow(self, which);
+    PyObject *done = self->loop->st->server_knows_clients
+                         ? PyObject_CallMethodOneArg(server, name,
+                                                     (PyObject *)self)
+                         : PyObject_CallMethodNoArgs(server, name);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_stream_queue_call(CaStream *self, PyObject *op, int name, PyObject *arg)
+{
+    PyObject *callback = PyObject_GetAttr(op,
+                                          ca_stream_name_borrow(self, name));
+    int result = callback == NULL
+                     ? -1
+                     : ca_ready_push_callback(self->loop, callback, arg,
+                                              self->context);
+    Py_XDECREF(callback);
+    return result;
 }
 
 PyObject *
@@ -54,12 +82,12 @@ ca_stream_one_borrow(CaStream *self, int method, int name,
     if (nargs == 1 && kwnames == NULL) {
         return args[0];
     }
-    PyObject *found = ca_args_one_borrow(name_of(self, name), args, nargs,
-                                         kwnames);
+    PyObject *found = ca_args_one_borrow(ca_stream_name_borrow(self, name),
+                                         args, nargs, kwnames);
     if (found == NULL) {
         PyObject *done = ca_stock_call(self->loop->st->StockSocketTransport,
-                                       name_of(self, method), (PyObject *)self,
-                                       args, nargs, kwnames);
+                                       ca_stream_name_borrow(self, method),
+                                       (PyObject *)self, args, nargs, kwnames);
         Py_XDECREF(done);              /* it refuses, always */
     }
     return found;
@@ -244,30 +272,11 @@ join_server(CaStream *self, PyObject *server)
     if (server == NULL) {
         return 0;
     }
-    PyObject *name = name_of(self, CA_STR__attach);
-    PyObject *done = self->loop->st->server_knows_clients
-                         ? PyObject_CallMethodOneArg(server, name,
-                                                     (PyObject *)self)
-                         : PyObject_CallMethodNoArgs(server, name);
-    if (done == NULL) {
+    if (ca_stream_tell_server(self, server, CA_STR__attach) < 0) {
         return -1;
     }
-    Py_DECREF(done);
     self->server = Py_NewRef(server);
     return 0;
-}
-
-/* Queue a call of callback_of.name(arg) in the transport's context. */
-static int
-queue_call(CaStream *self, PyObject *callback_of, int name, PyObject *arg)
-{
-    PyObject *callback = PyObject_GetAttr(callback_of, name_of(self, name));
-    int result = callback == NULL
-                     ? -1
-                     : ca_ready_push_callback(self->loop, callback, arg,
-                                              self->context);
-    Py_XDECREF(callback);
-    return result;
 }
 
 int
@@ -277,12 +286,12 @@ ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
     if (ca_stream_set_protocol(self, protocol) < 0 ||
         join_server(self, server) < 0 ||
         ca_claims_set(self->loop, self->fd, (PyObject *)self) < 0 ||
-        queue_call(self, protocol, CA_STR_connection_made, (PyObject *)self) <
-            0) {
+        ca_stream_queue_call(self, protocol, CA_STR_connection_made,
+                             (PyObject *)self) < 0) {
         return -1;
     }
-    return queue_call(self, (PyObject *)self, CA_STR__start,
-                      waiter == NULL ? Py_None : waiter);
+    return ca_stream_queue_call(self, (PyObject *)self, CA_STR__start,
+                                waiter == NULL ? Py_None : waiter);
 }
 
 PyDoc_STRVAR(_start_doc,
@@ -301,14 +310,14 @@ stream_py__start(PyObject *op, PyObject *waiter)
         Py_RETURN_NONE;
     }
     PyObject *cancelled = PyObject_CallMethodNoArgs(
-        waiter, name_of(self, CA_STR_cancelled));
+        waiter, ca_stream_name_borrow(self, CA_STR_cancelled));
     int skip = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
     Py_XDECREF(cancelled);
     if (skip != 0) {
         return skip < 0 ? NULL : Py_NewRef(Py_None);
     }
-    return PyObject_CallMethodOneArg(waiter, name_of(self, CA_STR_set_result),
-                                     Py_None);
+    return PyObject_CallMethodOneArg(
+        waiter, ca_stream_name_borrow(self, CA_STR_set_result), Py_None);
 }
 
 /* ---- methods and attributes ---- */
@@ -445,7 +454,7 @@ stream_get__sock(PyObject *op, void *Py_UNUSED(closure))
     }
     if (self->sock == NULL) {
         PyObject *sock = PyObject_CallMethodNoArgs(
-            op, name_of(self, CA_STR__make_sock));
+            op, ca_stream_name_borrow(self, CA_STR__make_sock));
         if (sock == NULL) {
             return NULL;
         }
@@ -581,12 +590,9 @@ stream_tp_finalize(PyObject *op)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodNoArgs(op,
-                                               name_of(self, CA_STR__dropped));
-    if (done == NULL) {
+    if (ca_stream_tell(self, CA_STR__dropped) < 0) {
         PyErr_WriteUnraisable(op);
     }
-    Py_XDECREF(done);
     ca_error_restore(exc);
 }
 

@@ -108,6 +108,12 @@ int ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
 
 /* ---- shared between the files of this noun ---- */
 
+static inline PyObject *
+ca_stream_name_borrow(const CaStream *self, int which)
+{
+    return self->loop->st->names[which];
+}
+
 static inline bool
 ca_stream_is_held(const CaStream *self)
 {
@@ -136,6 +142,17 @@ PyObject *ca_stream_one_borrow(CaStream *self, int method, int name,
 /* Call a method of the protocol; arg NULL: without argument. New reference or
  * NULL.  May run Python. */
 PyObject *ca_stream_call(CaStream *self, int which, PyObject *arg);
+
+/* Call a method of ours that takes nothing; 0 or -1.  May run Python. */
+int ca_stream_tell(CaStream *self, int name);
+
+/* Call a method of the server, with us as argument if it wants to know; 0 or
+ * -1.  May run Python. */
+int ca_stream_tell_server(CaStream *self, PyObject *server, int name);
+
+/* Queue a call of op.name(arg) in the transport's context; 0 or -1. */
+int ca_stream_queue_call(CaStream *self, PyObject *op, int name,
+                         PyObject *arg);
 
 /* The descriptor for a system call; -1 when its socket object was closed. */
 int ca_stream_fd(const CaStream *self);

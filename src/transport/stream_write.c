@@ -25,12 +25,6 @@ enum {
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
-
 /* ---- flow control ---- */
 
 /* Call a method of the protocol that takes nothing; what it raises goes to
@@ -41,9 +35,9 @@ tell_protocol(CaStream *self, int which)
     PyObject *done = ca_stream_call(self, which, NULL);
     if (done == NULL && !ca_error_leaves_loop()) {
         PyObject *exc = PyErr_GetRaisedException();
-        done = PyObject_CallMethodObjArgs((PyObject *)self,
-                                          name_of(self, CA_STR__flow_failed),
-                                          name_of(self, which), exc, NULL);
+        done = PyObject_CallMethodObjArgs(
+            (PyObject *)self, ca_stream_name_borrow(self, CA_STR__flow_failed),
+            ca_stream_name_borrow(self, which), exc, NULL);
         Py_DECREF(exc);
     }
     Py_XDECREF(done);
@@ -203,7 +197,8 @@ settle_empty_waiter(CaStream *self)
         return 0;
     }
     PyObject *done = PyObject_CallMethodOneArg(
-        self->empty_waiter, name_of(self, CA_STR_set_result), Py_None);
+        self->empty_waiter, ca_stream_name_borrow(self, CA_STR_set_result),
+        Py_None);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -280,14 +275,11 @@ keep(CaStream *self, PyObject *op, const Py_buffer *view, const char *data,
 static int
 write_lost(CaStream *self)
 {
-    PyObject *done = Py_None;
-    if (self->conn_lost >= LOST_WRITES_LOGGED) {
-        done = PyObject_CallMethodNoArgs((PyObject *)self,
-                                         name_of(self, CA_STR__log_lost));
-        Py_XDECREF(done);
-    }
+    int result = self->conn_lost < LOST_WRITES_LOGGED
+                     ? 0
+                     : ca_stream_tell(self, CA_STR__log_lost);
     self->conn_lost++;
-    return done == NULL ? -1 : 0;
+    return result;
 }
 
 /* Whether this write may wait for the end of the callback. */
