@@ -19,7 +19,6 @@
 #define WRITE_FAILED "Fatal write error on pipe transport"
 
 enum {
-    IOV_COUNT = 64,
     LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
@@ -32,12 +31,11 @@ is_held(const CaWritePipe *self)
 
 /* ---- the kernel ---- */
 
-/* Bytes or -errno. */
 static ssize_t
-send_vector(const CaPipe *self, int fd, const struct iovec *iov, int n_iov)
+send_vector(const void *to, int fd, const struct iovec *iov, int n_iov)
 {
     ssize_t n;
-    if (!self->slow) {
+    if (!((const CaPipe *)to)->slow) {
         n = n_iov == 1 ? write(fd, iov->iov_base, iov->iov_len)
                        : writev(fd, iov, n_iov);
         return n < 0 ? -errno : n;
@@ -51,25 +49,10 @@ send_vector(const CaPipe *self, int fd, const struct iovec *iov, int n_iov)
 
 /* Offer the queue until it is empty or the kernel refuses; 0 or -errno. */
 static ssize_t
-send_queue(CaWritePipe *self, int fd)
+send_all(CaWritePipe *self, int fd)
 {
-    while (self->out.count > 0) {
-        struct iovec iov[IOV_COUNT];
-        int n_iov = ca_wqueue_peek(&self->out, iov, IOV_COUNT);
-        size_t offered = 0;
-        for (int i = 0; i < n_iov; i++) {
-            offered += iov[i].iov_len;
-        }
-        ssize_t n = send_vector(&self->base, fd, iov, n_iov);
-        if (n < 0) {
-            return n;
-        }
-        ca_wqueue_consume(&self->out, (size_t)n);
-        if ((size_t)n < offered) {
-            return -EAGAIN;
-        }
-    }
-    return 0;
+    return fd < 0 ? -EBADF
+                  : ca_wqueue_drain(&self->out, send_vector, self, fd);
 }
 
 /* ---- waiting for room ---- */
@@ -139,7 +122,7 @@ send_more(CaPipe *op)
     if (!self->blocked || op->loop == NULL) {
         return 0;
     }
-    ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
+    ssize_t err = send_all(self, fd);
     if (err != 0) {
         if (ca_errno_is_try_later(err)) {
             return 0;
@@ -196,22 +179,7 @@ static const ca_watcher_vt watcher_vt = {
     .offset = offsetof(CaPipe, watcher),
 };
 
-/* ---- taking bytes from the user ---- */
-
-/* Keep what the kernel refused: by reference when nobody can change it. */
-static int
-keep(CaWritePipe *self, PyObject *data, const char *bytes, size_t nbytes)
-{
-    PyObject *owner = PyMemoryView_Check(data) ? PyMemoryView_GET_BASE(data)
-                                               : data;
-    if (owner != NULL && PyBytes_CheckExact(owner)) {
-        return ca_wqueue_push(&self->out, Py_NewRef(owner), bytes, nbytes);
-    }
-    PyObject *copy = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
-    return copy == NULL ? -1
-                        : ca_wqueue_push(&self->out, copy,
-                                         PyBytes_AS_STRING(copy), nbytes);
-}
+/* ---- flow control ---- */
 
 static int
 maybe_pause(CaWritePipe *self)
@@ -247,7 +215,7 @@ flush(CaWritePipe *self)
     if (self->base.pipe == NULL) {
         return 0;                      /* lost in the meantime */
     }
-    ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
+    ssize_t err = send_all(self, fd);
     if (err == 0) {
         return 0;
     }
@@ -303,7 +271,8 @@ static int
 hold(CaWritePipe *self, PyObject *data, const Py_buffer *view)
 {
     PyObject *copy = PyContext_CopyCurrent();
-    if (copy == NULL || keep(self, data, view->buf, (size_t)view->len) < 0) {
+    if (copy == NULL ||
+        ca_wqueue_keep(&self->out, data, view->buf, (size_t)view->len) < 0) {
         Py_XDECREF(copy);
         return -1;
     }
@@ -331,8 +300,8 @@ write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
     if (wait_for_room(self) < 0) {
         return -1;
     }
-    if (keep(self, data, (const char *)view->buf + n,
-             (size_t)(view->len - n)) < 0) {
+    if (ca_wqueue_keep(&self->out, data, (const char *)view->buf + n,
+                       (size_t)(view->len - n)) < 0) {
         stop_waiting(self);
         return -1;
     }
@@ -372,7 +341,8 @@ static int
 write_free(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
 {
     if (self->out.count > 0) {
-        int result = keep(self, data, view->buf, (size_t)view->len);
+        int result = ca_wqueue_keep(&self->out, data, view->buf,
+                                    (size_t)view->len);
         return result < 0 ? -1 : maybe_pause(self);
     }
     return may_hold(self, view->len) ? hold(self, data, view)
@@ -385,7 +355,8 @@ write_held(CaWritePipe *self, PyObject *data, const Py_buffer *view)
 {
     bool small = view->len <= PIPE_BUF;
     if (!small || self->out.nbytes + (size_t)view->len <= PIPE_BUF) {
-        int result = keep(self, data, view->buf, (size_t)view->len);
+        int result = ca_wqueue_keep(&self->out, data, view->buf,
+                                    (size_t)view->len);
         return result < 0 || small ? result : flush(self);
     }
     if (flush(self) < 0) {

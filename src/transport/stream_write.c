@@ -21,7 +21,6 @@
 enum {
     HELD_LIMIT = 64 * 1024,            /* more than this leaves at once */
     LONELY_LIMIT = 8,
-    IOV_COUNT = 64,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
@@ -69,44 +68,26 @@ ca_stream_maybe_resume(CaStream *self)
 
 /* ---- sending ---- */
 
-/* Offer the queue to the kernel once; bytes or -errno. */
 static ssize_t
-send_queue(CaStream *self)
+send_vector(const void *Py_UNUSED(to), int fd, const struct iovec *iov,
+            int n_iov)
 {
-    struct iovec iov[IOV_COUNT];
-    int fd = ca_stream_fd(self);
-    if (fd < 0) {
-        return -EBADF;
-    }
-    struct msghdr message = {
-        .msg_iov = iov,
-        .msg_iovlen = (size_t)ca_wqueue_peek(&self->out, iov, IOV_COUNT),
-    };
-    ssize_t n = message.msg_iovlen == 1
-                    ? send(fd, iov[0].iov_base, iov[0].iov_len,
+    const struct msghdr message = {.msg_iov = (struct iovec *)iov,
+                                   .msg_iovlen = (size_t)n_iov};
+    ssize_t n = n_iov == 1
+                    ? send(fd, iov->iov_base, iov->iov_len,
                            MSG_NOSIGNAL | MSG_DONTWAIT)
                     : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0) {
-        return -errno;
-    }
-    ca_wqueue_consume(&self->out, (size_t)n);
-    return n;
+    return n < 0 ? -errno : n;
 }
 
-/* Offer the queue until it is empty or the kernel refuses; 0, -errno. */
+/* Offer the queue until it is empty or the kernel refuses; 0 or -errno. */
 static ssize_t
 send_all(CaStream *self)
 {
-    ssize_t n = 0;
-    do {
-        size_t before = self->out.nbytes;
-        uint32_t chunks = self->out.count;
-        n = send_queue(self);
-        if (n >= 0 && (size_t)n < before && chunks <= IOV_COUNT) {
-            return -EAGAIN;            /* it took less than it was offered */
-        }
-    } while (n >= 0 && self->out.count > 0);
-    return n < 0 ? n : 0;
+    int fd = ca_stream_fd(self);
+    return fd < 0 ? -EBADF
+                  : ca_wqueue_drain(&self->out, send_vector, self, fd);
 }
 
 static int
@@ -242,35 +223,6 @@ ca_stream_send_more(CaStream *self)
 
 /* ---- taking bytes from the user ---- */
 
-/* An object that keeps bytes at `data` alive and unchanged: the bytes object
- * that it lies in, or a copy.  *data is where they are then. */
-static PyObject *
-stable_owner(PyObject *op, const Py_buffer *view, const char **data,
-             size_t nbytes)
-{
-    PyObject *base = op;
-    if (PyMemoryView_Check(op)) {
-        base = view == NULL ? NULL : PyMemoryView_GET_BASE(op);
-    }
-    if (base != NULL && PyBytes_CheckExact(base)) {
-        return Py_NewRef(base);
-    }
-    PyObject *copy = PyBytes_FromStringAndSize(*data, (Py_ssize_t)nbytes);
-    if (copy != NULL) {
-        *data = PyBytes_AS_STRING(copy);
-    }
-    return copy;
-}
-
-static int
-keep(CaStream *self, PyObject *op, const Py_buffer *view, const char *data,
-     size_t nbytes)
-{
-    PyObject *owner = stable_owner(op, view, &data, nbytes);
-    return owner == NULL ? -1
-                         : ca_wqueue_push(&self->out, owner, data, nbytes);
-}
-
 /* The connection is gone: count, and warn as stock does. */
 static int
 write_lost(CaStream *self)
@@ -299,8 +251,7 @@ may_hold(CaStream *self, size_t nbytes)
 
 /* Nothing waits: send at once, and keep what the kernel refuses. */
 static int
-write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
-              const char *data, size_t nbytes)
+write_at_once(CaStream *self, PyObject *op, const char *data, size_t nbytes)
 {
     int fd = ca_stream_fd(self);
     ssize_t n = fd < 0 ? -EBADF
@@ -316,7 +267,7 @@ write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
         }
         n = 0;
     }
-    if (keep(self, op, view, data + n, nbytes - (size_t)n) < 0 ||
+    if (ca_wqueue_keep(&self->out, op, data + n, nbytes - (size_t)n) < 0 ||
         wait_for_room(self) < 0) {
         return -1;
     }
@@ -324,8 +275,7 @@ write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
 }
 
 static int
-write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
-            const char *data, size_t nbytes)
+write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
 {
     if (nbytes == 0) {
         return 0;
@@ -335,9 +285,9 @@ write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
     }
     bool held = ca_stream_is_held(self);
     if (self->out.count == 0 && !may_hold(self, nbytes)) {
-        return write_at_once(self, op, view, data, nbytes);
+        return write_at_once(self, op, data, nbytes);
     }
-    if (keep(self, op, view, data, nbytes) < 0) {
+    if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
         return -1;
     }
     if (self->blocked) {
@@ -373,7 +323,7 @@ static int
 write_object(CaStream *self, PyObject *data)
 {
     if (PyBytes_CheckExact(data)) {
-        return write_bytes(self, data, NULL, PyBytes_AS_STRING(data),
+        return write_bytes(self, data, PyBytes_AS_STRING(data),
                            (size_t)PyBytes_GET_SIZE(data));
     }
     Py_buffer view;
@@ -387,7 +337,7 @@ write_object(CaStream *self, PyObject *data)
         return self->conn_lost > 0 ? (PyErr_Clear(), write_lost(self))
                                    : ca_stream_fail(self, WRITE_FAILED);
     }
-    int result = write_bytes(self, data, &view, view.buf, (size_t)view.len);
+    int result = write_bytes(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return result;
 }
