@@ -102,7 +102,7 @@ queue_connection(CaAcceptor *self, int fd, const ca_sockaddr *peer,
     int result = -1;
     if (transport != NULL) {
         transport->acceptor = Py_NewRef(self);
-        transport->gathers = self->gathers;
+        transport->gathering.on = self->gathers;
         result = ca_ready_push_callback(self->loop, callback,
                                         (PyObject *)transport, context);
     }

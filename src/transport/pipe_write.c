@@ -19,7 +19,6 @@
 #define WRITE_FAILED "Fatal write error on pipe transport"
 
 enum {
-    LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
@@ -191,17 +190,6 @@ maybe_pause(CaWritePipe *self)
 
 /* ---- holding back ---- */
 
-/* Whether writes come in groups is learnt here. */
-static void
-note_flush(CaWritePipe *self)
-{
-    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
-    if (self->lonely >= LONELY_LIMIT) {
-        self->gathers = false;
-        self->lonely = 0;
-    }
-}
-
 /* Offer what is held to the kernel; 0 or -1. */
 static int
 flush(CaWritePipe *self)
@@ -210,7 +198,7 @@ flush(CaWritePipe *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    note_flush(self);
+    ca_gathering_note_flush(&self->gathering, self->out.count);
     int fd = ca_pipe_fd(&self->base);
     if (self->base.pipe == NULL) {
         return 0;                      /* lost in the meantime */
@@ -261,10 +249,8 @@ may_hold(CaWritePipe *self, Py_ssize_t nbytes)
         !self->base.reading || nbytes > PIPE_BUF) {
         return false;
     }
-    if (self->sent_serial == loop->callback_serial) {
-        self->gathers = true;
-    }
-    return self->gathers;
+    (void)ca_gathering_note_write(&self->gathering, loop);
+    return self->gathering.on;
 }
 
 static int
@@ -290,7 +276,7 @@ write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
     struct iovec iov = {.iov_base = view->buf, .iov_len = (size_t)view->len};
     ssize_t n = fd < 0 ? -EBADF : send_vector(&self->base, fd, &iov, 1);
     if (n == view->len) {
-        self->sent_serial = self->base.loop->callback_serial;
+        ca_gathering_note_send(&self->gathering, self->base.loop);
         return 0;
     }
     if (n < 0 && !ca_errno_is_try_later(n)) {
@@ -518,7 +504,7 @@ write_pipe_py__open(PyObject *op, PyObject *args)
         return NULL;
     }
     self->may_gather = is_byte_pipe(self->base.fd);
-    self->sent_serial = self->base.loop->callback_serial - 1;
+    ca_gathering_init(&self->gathering, self->base.loop);
     Py_RETURN_NONE;
 }
 

@@ -204,7 +204,7 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     self->fd = fd;
     self->names = take_names(fd, peer);
     self->family = family_of(self->names);
-    self->sent_serial = loop->callback_serial - 1;
+    ca_gathering_init(&self->gathering, loop);
     return self;
 }
 

@@ -64,11 +64,9 @@ typedef struct {
     int fd;                            /* owned by `sock` if there is one, else
                                           by us; kept for repr() when lost */
     int family;
-    uint32_t sent_serial;              /* the callback that sent last */
+    ca_gathering gathering;
     uint32_t conn_lost;
     uint8_t protocol_kind;             /* ca_protocol_kind */
-    uint8_t lonely;                    /* flushes in a row with one chunk */
-    bool gathers;                      /* hold back: writes come in groups */
     bool connected;                    /* `protocol` is to be told */
     bool started;                      /* reading may begin */
     bool closing;

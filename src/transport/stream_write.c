@@ -20,7 +20,6 @@
 
 enum {
     HELD_LIMIT = 64 * 1024,            /* more than this leaves at once */
-    LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
@@ -126,17 +125,6 @@ send_failed(CaStream *self, ssize_t err)
     return ca_stream_fail(self, WRITE_FAILED);
 }
 
-/* Whether writes come in groups is learnt here. */
-static void
-note_flush(CaStream *self)
-{
-    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
-    if (self->lonely >= LONELY_LIMIT) {
-        self->gathers = false;
-        self->lonely = 0;
-    }
-}
-
 int
 ca_stream_flush(CaStream *self)
 {
@@ -144,7 +132,7 @@ ca_stream_flush(CaStream *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    note_flush(self);
+    ca_gathering_note_flush(&self->gathering, self->out.count);
     ssize_t err = send_all(self);
     if (err == 0) {
         return 0;
@@ -242,11 +230,10 @@ may_hold(CaStream *self, size_t nbytes)
     if (!loop->in_callback || nbytes >= HELD_LIMIT) {
         return false;
     }
-    if (!self->gathers && self->sent_serial == loop->callback_serial) {
-        self->gathers = true;
+    if (ca_gathering_note_write(&self->gathering, loop)) {
         ca_acceptor_note_gathering(self->acceptor);
     }
-    return self->gathers;
+    return self->gathering.on;
 }
 
 /* Nothing waits: send at once, and keep what the kernel refuses. */
@@ -257,7 +244,7 @@ write_at_once(CaStream *self, PyObject *op, const char *data, size_t nbytes)
     ssize_t n = fd < 0 ? -EBADF
                        : send(fd, data, nbytes, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)nbytes) {
-        self->sent_serial = self->loop->callback_serial;
+        ca_gathering_note_send(&self->gathering, self->loop);
         return 0;
     }
     if (n < 0) {
@@ -396,15 +383,15 @@ static int
 write_each(CaStream *self, PyObject *lines)
 {
     bool outside = ca_held_enter(self->loop);
-    bool gathers = self->gathers;
+    bool gathers = self->gathering.on;
     int result = 0;
     self->loop->callback_serial--;     /* not a callback of its own */
-    self->gathers = true;
+    self->gathering.on = true;
     for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
          i++) {
         result = write_object(self, PySequence_Fast_GET_ITEM(lines, i));
     }
-    self->gathers = gathers;
+    self->gathering.on = gathers;
     self->loop->in_callback = outside;
     return result < 0 ? -1 : ca_stream_flush(self);
 }
