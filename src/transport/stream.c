@@ -23,11 +23,6 @@
 #include <structmember.h>
 #include <unistd.h>
 
-enum {
-    DEFAULT_HIGH = 64 * 1024,          /* asyncio's watermarks, in bytes */
-    DEFAULT_LOW = 16 * 1024,
-};
-
 PyObject *
 ca_stream_call(CaStream *self, int which, PyObject *arg)
 {
@@ -199,8 +194,6 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     self->watcher.vt = &ca_stream_watcher_vt;
     ca_dlist_init(&self->held.node);
     self->held.flush = ca_stream_flush_held;
-    self->high = DEFAULT_HIGH;
-    self->low = DEFAULT_LOW;
     self->fd = fd;
     self->names = take_names(fd, peer);
     self->family = family_of(self->names);
@@ -441,7 +434,7 @@ water(const CaStream *self, Py_ssize_t which, int64_t nbytes)
 {
     return self->limits == NULL
                ? PyLong_FromLongLong(nbytes)
-               : Py_NewRef(PyTuple_GET_ITEM(self->limits, which));
+               : Py_NewRef(PyTuple_GET_ITEM(self->limits->pair, which));
 }
 
 /* The socket object; for an accepted connection made when first asked for. */
@@ -479,14 +472,14 @@ static PyObject *
 stream_get__high_water(PyObject *op, void *Py_UNUSED(closure))
 {
     CaStream *self = (CaStream *)op;
-    return water(self, 1, self->high);
+    return water(self, 1, ca_stream_high(self));
 }
 
 static PyObject *
 stream_get__low_water(PyObject *op, void *Py_UNUSED(closure))
 {
     CaStream *self = (CaStream *)op;
-    return water(self, 0, self->low);
+    return water(self, 0, ca_stream_low(self));
 }
 
 static PyGetSetDef stream_getset[] = {
@@ -563,7 +556,9 @@ stream_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->server);
     Py_VISIT(self->acceptor);
     Py_VISIT(self->empty_waiter);
-    Py_VISIT(self->limits);
+    if (self->limits != NULL) {
+        Py_VISIT(self->limits->pair);
+    }
     return 0;
 }
 
@@ -576,7 +571,7 @@ stream_tp_clear(PyObject *op)
     Py_CLEAR(self->server);
     Py_CLEAR(self->acceptor);
     Py_CLEAR(self->empty_waiter);
-    Py_CLEAR(self->limits);
+    ca_limits_free(&self->limits);
     return 0;
 }
 

@@ -45,7 +45,7 @@ tell_protocol(CaStream *self, int which)
 int
 ca_stream_maybe_pause(CaStream *self)
 {
-    if ((int64_t)ca_stream_buffered(self) <= self->high ||
+    if ((int64_t)ca_stream_buffered(self) <= ca_stream_high(self) ||
         self->protocol_paused || self->protocol == NULL) {
         return 0;
     }
@@ -57,7 +57,7 @@ int
 ca_stream_maybe_resume(CaStream *self)
 {
     if (!self->protocol_paused ||
-        (int64_t)ca_stream_buffered(self) > self->low ||
+        (int64_t)ca_stream_buffered(self) > ca_stream_low(self) ||
         self->protocol == NULL) {
         return 0;
     }
@@ -510,9 +510,20 @@ stream_py_get_write_buffer_limits(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaStream *self = (CaStream *)op;
     if (self->limits != NULL) {
-        return Py_NewRef(self->limits);
+        return Py_NewRef(self->limits->pair);
     }
-    return Py_BuildValue("(LL)", (long long)self->low, (long long)self->high);
+    return Py_BuildValue("(ii)", CA_DEFAULT_LOW, CA_DEFAULT_HIGH);
+}
+
+void
+ca_limits_free(ca_limits **limits)
+{
+    ca_limits *old = *limits;
+    *limits = NULL;
+    if (old != NULL) {
+        Py_DECREF(old->pair);
+        PyMem_Free(old);
+    }
 }
 
 PyDoc_STRVAR(_set_limits_doc,
@@ -532,13 +543,19 @@ stream_py__set_limits(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *limits = PyTuple_Pack(2, args[1], args[0]);
+    ca_limits *limits = PyMem_Malloc(sizeof(*limits));
     if (limits == NULL) {
+        return PyErr_NoMemory();
+    }
+    limits->high = high < 9e18 ? (int64_t)high : INT64_MAX;
+    limits->low = low < 9e18 ? (int64_t)low : INT64_MAX;
+    limits->pair = PyTuple_Pack(2, args[1], args[0]);
+    if (limits->pair == NULL) {
+        PyMem_Free(limits);
         return NULL;
     }
-    Py_XSETREF(self->limits, limits);
-    self->high = high < 9e18 ? (int64_t)high : INT64_MAX;
-    self->low = low < 9e18 ? (int64_t)low : INT64_MAX;
+    ca_limits_free(&self->limits);
+    self->limits = limits;
     return ca_stream_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
