@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from asyncio import Barrier
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,14 +29,33 @@ except ImportError as _error:
 from casyncio import _accelerate
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
+from casyncio._sync import (
+    BoundedSemaphore,
+    Condition,
+    Event,
+    LifoQueue,
+    Lock,
+    PriorityQueue,
+    Queue,
+    Semaphore,
+)
 from casyncio._transports import enable as _enable_transports
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
     "EventLoop",
     "EventLoopPolicy",
     "Future",
     "Handle",
+    "LifoQueue",
+    "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
+    "Semaphore",
     "Task",
     "TimerHandle",
     "__version__",

@@ -20,6 +20,37 @@ typedef struct {
     int count;
 } ca_freelist;
 
+/* What the room sync owns; all references strong, see sync/sync.c. */
+typedef struct {
+    PyTypeObject *CallType;            /* NULL, as the next: deques are not as
+                                          we think */
+    PyTypeObject *LockType;
+    PyTypeObject *EventType;
+    PyTypeObject *SemaphoreType;
+    PyTypeObject *BoundedSemaphoreType;
+    PyTypeObject *QueueType;
+    PyObject *Event;                   /* the class of casyncio/_sync.py */
+    PyObject *StockMixin;              /* asyncio's classes */
+    PyObject *StockLock;
+    PyObject *StockEvent;
+    PyObject *StockSemaphore;
+    PyObject *StockBoundedSemaphore;
+    PyObject *StockQueue;
+    PyObject *StockLifoQueue;
+    PyObject *StockPriorityQueue;
+    PyObject *QueueEmpty;
+    PyObject *QueueFull;
+    PyObject *QueueShutDown;           /* NULL: this Python has none */
+    PyObject *get_running_loop;        /* events._get_running_loop */
+    PyObject *heappush;
+    PyObject *heappop;
+    PyCFunction deque_append;          /* not references: of deque's methods */
+    PyCFunction deque_popleft;
+    PyCFunction deque_remove;
+    ca_freelist calls;
+    bool semaphore_wakes_all;          /* see sync/semaphore.c */
+} ca_sync_state;
+
 typedef struct ca_state {
     PyTypeObject *LoopType;            /* strong; so are all types below */
     PyTypeObject *HandleType;
@@ -98,6 +129,8 @@ typedef struct ca_state {
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
+
+    ca_sync_state sync;
 
     ca_freelist handles;
     ca_freelist timers;
