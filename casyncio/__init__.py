@@ -27,6 +27,15 @@ except ImportError as _error:
     ) from None
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
+from casyncio._streams import (
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
 from casyncio._transports import enable as _enable_transports
 
 __all__ = [
@@ -35,12 +44,19 @@ __all__ = [
     "Future",
     "Handle",
     "Loop",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "TimerHandle",
     "__version__",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "start_server",
+    "start_unix_server",
 ]
 
 _T = TypeVar("_T")

@@ -97,7 +97,7 @@ act(CaStream *self, ca_op_kind kind, int name)
     return result;
 }
 
-/* At once when nothing was queued before the look.  Else as stock does it: with
+/* At once when nothing was queued before the look.  Else as stock does it, with
  * a handle, which waits its turn behind what was, and which debug mode times.
  */
 static int
