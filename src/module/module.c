@@ -108,6 +108,8 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_accepted),
     NAME(_accept_failed),
     NAME(_connection_failed),
+    NAME(_decref_socketios),
+    NAME(_sendto_unusual),
     NAME(_make_socket_transport),
     NAME(_start_serving),
     NAME(feed_data),

@@ -79,6 +79,8 @@ typedef struct ca_state {
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
+    Py_ssize_t socket_users;           /* offsets of its slots _io_refs ... */
+    Py_ssize_t socket_closed;          /* ... and _closed; 0: not known */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */
     PyObject *family_inet;             /* strong; socket.AF_INET */
     PyObject *family_inet6;            /* NULL: Python without IPv6 */
@@ -208,6 +210,8 @@ enum {
     CA_STR__accepted,
     CA_STR__accept_failed,
     CA_STR__connection_failed,
+    CA_STR__decref_socketios,
+    CA_STR__sendto_unusual,
     CA_STR__make_socket_transport,
     CA_STR__start_serving,
     CA_STR_feed_data,
