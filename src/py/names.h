@@ -139,7 +139,9 @@
     X(_closed) \
     X(_connection_lost) \
     X(drain) \
-    X(wait_closed)
+    X(wait_closed) \
+    X(_decref_socketios) \
+    X(_sendto_unusual)
 
 #define CA_NAME_INDEX(name) CA_STR_##name,
 enum {

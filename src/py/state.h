@@ -122,6 +122,8 @@ typedef struct ca_state {
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
+    Py_ssize_t socket_users;           /* offsets of its slots _io_refs ... */
+    Py_ssize_t socket_closed;          /* ... and _closed; 0: not known */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */
     PyObject *family_inet;             /* strong; socket.AF_INET */
     PyObject *family_inet6;            /* NULL: Python without IPv6 */
