@@ -38,6 +38,7 @@ __all__ = [
     "Task",
     "TimerHandle",
     "__version__",
+    "alias_uvloop",
     "install",
     "new_event_loop",
     "run",
@@ -110,6 +111,21 @@ def install() -> None:
     except AttributeError:
         raise RuntimeError(_policy._GONE) from None
     _policy.set_policy(policy_class)
+
+
+def alias_uvloop() -> None:
+    """Make ``import uvloop`` give casyncio from now on, in this process.
+
+    For programs that ask for uvloop by name, such as a server's ``--loop uvloop``: the module
+    has uvloop's public names (``install``, ``run``, ``new_event_loop``, ``Loop``,
+    ``EventLoopPolicy``), whose loops are casyncio's.  uvloop need not be installed.  Child
+    processes are not reached.
+
+    Raises RuntimeError when the real uvloop was imported before.
+    """
+    from casyncio import _uvloop
+
+    _uvloop.put_in_place()
 
 
 def _event_loop_policy() -> Any:
