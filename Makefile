@@ -131,10 +131,10 @@ sanitized:  ## the unit tests on an extension with AddressSanitizer and UBSan
 
 # -------------------------------------------------------------------- rest
 
-bench:  ## casyncio against other loops; a part of it: make bench ARGS=--quick
+bench:  ## casyncio against other loops; every row: make bench ARGS="--suite full"
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
-	$(VENV)/bin/python -P benchmarks/run.py $(ARGS)
+	$(VENV)/bin/python -P -m casyncio bench $(ARGS)
 
 netbench:  ## the same as servers and clients, with C servers beside them: make netbench ARGS=--quick
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt

@@ -48,8 +48,8 @@ def test_wheel_holds_the_package_and_its_licence(root, dist):
         names = set(wheel.namelist())
     native = {name for name in names if re.fullmatch(r"casyncio/_native\.cpython-\S+\.so", name)}
     about = {name for name in names if name.startswith(f"casyncio-{version(root)}.dist-info/")}
-    package = {f"casyncio/{p.name}" for p in (root / "casyncio").iterdir() if p.is_file()}
-    package = {name for name in package if not name.endswith(".so")}
+    package = {str(p.relative_to(root)) for p in (root / "casyncio").rglob("*") if p.is_file()}
+    package = {name for name in package if not name.endswith((".so", ".pyc"))}
     assert len(native) == 1
     assert any(name.endswith("/LICENSE") for name in about)
     assert names == native | about | package
