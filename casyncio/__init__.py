@@ -119,7 +119,7 @@ def alias_uvloop() -> None:
     For programs that ask for uvloop by name, such as a server's ``--loop uvloop``: the module
     has uvloop's public names (``install``, ``run``, ``new_event_loop``, ``Loop``,
     ``EventLoopPolicy``), whose loops are casyncio's.  uvloop need not be installed.  Child
-    processes are not reached.
+    processes are not reached; ``python -m casyncio --as-uvloop`` reaches them, too.
 
     Raises RuntimeError when the real uvloop was imported before.
     """

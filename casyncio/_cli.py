@@ -6,7 +6,8 @@
     python -m casyncio info
     python -m casyncio bench [--help]
 
-``--as-uvloop`` gives casyncio to programs that import uvloop, too.
+``--as-uvloop`` gives casyncio to programs that import uvloop, too, and to the Python processes
+that they start.
 
 The program sees the ``sys.argv``, ``sys.path[0]`` and ``__main__`` that ``python`` itself
 would give it, and its exit status is that of ``python`` too.
@@ -176,5 +177,8 @@ def _prepare(options: Options) -> None:
     if options.debug:
         os.environ["PYTHONASYNCIODEBUG"] = "1"
     if options.as_uvloop:
-        casyncio.alias_uvloop()
+        from casyncio import _uvloop
+
+        _uvloop.put_in_place()
+        _uvloop.reach_children()
     casyncio.install()

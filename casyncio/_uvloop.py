@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.machinery
+import os
 import sys
 import types
 from typing import Any
@@ -74,3 +75,16 @@ def put_in_place() -> None:
         raise RuntimeError("uvloop was imported already; call casyncio.alias_uvloop() before that")
     made = make_module()
     sys.modules.update({"uvloop": made, "uvloop.loop": made.loop})
+
+
+def reach_children() -> None:
+    """Make Python processes that this one starts find the alias, too.
+
+    They look into ``PYTHONPATH``; those of multiprocessing take over our ``sys.path`` instead.
+    """
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_as_uvloop")
+    if folder not in sys.path:
+        sys.path.insert(1, folder)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, paths)])

@@ -97,8 +97,9 @@ act(CaStream *self, ca_op_kind kind, int name)
     return result;
 }
 
-/* At once when nothing was queued before the look.  Else as stock does it: with
- * a handle, which waits its turn behind what was, and which debug mode times.
+/* At once when nothing was queued before the look.  Else as stock does it:
+ * with a handle, which waits its turn behind what was, and which debug mode
+ * times.
  */
 static int
 stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)

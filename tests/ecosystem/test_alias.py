@@ -50,6 +50,25 @@ uvloop.install()
 assert asyncio.run(main()) == (True, False)
 """
 
+CHILDREN = """
+import multiprocessing, subprocess, sys
+
+CODE = "import uvloop, uvloop.loop; print(uvloop.Loop.__module__, uvloop.loop.Loop is uvloop.Loop)"
+
+def spawned(queue):
+    import uvloop
+    queue.put(uvloop.Loop.__module__)
+
+if __name__ == "__main__":
+    subprocess.run([sys.executable, "-c", CODE], check=True)
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=spawned, args=(queue,))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+"""
+
 LATE = """
 import sys, types
 sys.modules["uvloop"] = types.ModuleType("uvloop")
@@ -74,6 +93,13 @@ def test_the_alias_comes_too_late_for_a_program_that_has_the_real_one(run_python
     done = run_python(["-c", LATE])
     assert done.returncode == 1
     assert "RuntimeError: uvloop was imported already" in done.stderr
+
+
+def test_the_launchers_alias_reaches_python_processes_that_the_program_starts(run_python, tmp_path):
+    (tmp_path / "children.py").write_text(CHILDREN)
+    done = run_python(["-m", "casyncio", "--as-uvloop", tmp_path / "children.py"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "casyncio._loop True\ncasyncio._loop\n"
 
 
 def test_importing_casyncio_makes_no_alias(run_python):
