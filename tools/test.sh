@@ -75,6 +75,7 @@ for python in "${pythons[@]}"; do
     step "pytest-$name" $M pytest "$where" SUITES="$suites"
     step "stubtest-$name" $M stubtest "$where"
 done
+step "docs" $M docs PYTHON="$newest"
 step "pytest-sanitized" $M sanitized PYTHON="$newest"
 
 printf '\n=== times\n%s' "$table"

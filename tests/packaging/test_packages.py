@@ -64,6 +64,19 @@ def test_wheel_made_from_the_sdist_runs_in_a_clean_environment(root, dist, new_e
     assert done.stdout.strip() == version(root)
 
 
+def test_sdist_builds_offline_where_its_requirements_are_present(dist, new_environment, quiet_env):
+    offline = new_environment("offline")
+    done = offline.pip("install", "scikit-build-core", "cmake", "ninja", env=quiet_env)
+    assert done.returncode == 0, done.stdout
+    quiet_env["PATH"] = f"{offline.folder / 'bin'}:{quiet_env['PATH']}"
+    away = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    options = ["--no-index", "--no-build-isolation", "--no-deps"]
+    done = offline.pip("install", *options, dist["sdist"], env={**quiet_env, **away})
+    assert done.returncode == 0, done.stdout
+    done = offline.run("-W", "error", "-c", IMPORT_AND_RUN)
+    assert done.returncode == 0, done.stdout
+
+
 def test_wheel_can_be_installed_where_glibc_is_2_28(dist, tmp_path):
     with zipfile.ZipFile(dist["wheel"]) as wheel:
         (name,) = [name for name in wheel.namelist() if name.endswith(".so")]
