@@ -9,6 +9,8 @@
 ``--as-uvloop`` gives casyncio to programs that import uvloop, too, and to the Python processes
 that they start.
 
+``--accelerate`` also gives the program our primitives, in the place of asyncio's.
+
 The program sees the ``sys.argv``, ``sys.path[0]`` and ``__main__`` that ``python`` itself
 would give it, and its exit status is that of ``python`` too.
 """
@@ -24,8 +26,8 @@ from importlib.machinery import SourceFileLoader
 from typing import NamedTuple, NoReturn
 
 USAGE = (
-    "usage: python -m casyncio [--backend NAME] [--debug] [--as-uvloop] [--version] "
-    "(script | -m module | -c code | info | bench) ..."
+    "usage: python -m casyncio [--backend NAME] [--accelerate] [--debug] [--as-uvloop] "
+    "[--version] (script | -m module | -c code | info | bench) ..."
 )
 
 
@@ -37,6 +39,7 @@ class Options(NamedTuple):
     args: list[str]
     backend: str | None
     debug: bool
+    accelerate: bool
     as_uvloop: bool
 
 
@@ -57,8 +60,12 @@ def parse(argv: list[str]) -> Options:
     after ``--help``.
     """
     backend: str | None = None
-    debug = as_uvloop = False
+    debug = accelerate = as_uvloop = False
     rest = list(argv)
+
+    def flags() -> tuple[str | None, bool, bool, bool]:
+        return backend, debug, accelerate, as_uvloop
+
     while rest:
         word = rest.pop(0)
         if word == "--backend" or word.startswith("--backend="):
@@ -69,10 +76,12 @@ def parse(argv: list[str]) -> Options:
                 _refuse("--backend needs a name")
         elif word == "--debug":
             debug = True
+        elif word == "--accelerate":
+            accelerate = True
         elif word == "--as-uvloop":
             as_uvloop = True
         elif word == "--version":
-            return Options("version", "", rest, backend, debug, as_uvloop)
+            return Options("version", "", rest, *flags())
         elif word in ("-h", "--help"):
             print(f"{USAGE}\n{__doc__}")
             raise SystemExit(0)
@@ -80,13 +89,13 @@ def parse(argv: list[str]) -> Options:
             if not rest:
                 _refuse(f"argument expected for the {word} option")
             kind = "module" if word == "-m" else "code"
-            return Options(kind, rest[0], rest[1:], backend, debug, as_uvloop)
+            return Options(kind, rest[0], rest[1:], *flags())
         elif word.startswith("-") and word != "-":
             _refuse(f"unknown option {word}")
         elif word in ("info", "bench") and not _is_program(word):
-            return Options(word, "", rest, backend, debug, as_uvloop)
+            return Options(word, "", rest, *flags())
         else:
-            return Options("script", word, rest, backend, debug, as_uvloop)
+            return Options("script", word, rest, *flags())
     _refuse("nothing to run")
 
 
@@ -181,4 +190,7 @@ def _prepare(options: Options) -> None:
 
         _uvloop.put_in_place()
         _uvloop.reach_children()
-    casyncio.install()
+    try:
+        casyncio.install(accelerate=options.accelerate)
+    except RuntimeError as error:
+        _refuse(str(error))

@@ -7,9 +7,12 @@
 #include "py/sockobj.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
+#include "stream/streams.h"
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
+#include "sync/call.h"
+#include "sync/sync.h"
 #include "task/task.h"
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
@@ -132,6 +135,33 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_log_closed),
     NAME(_maybe_pause_protocol),
     NAME(_maybe_resume_protocol),
+    NAME(read),
+    NAME(readexactly),
+    NAME(readline),
+    NAME(readuntil),
+    NAME(__anext__),
+    NAME(n),
+    NAME(separator),
+    NAME(feed_eof),
+    NAME(set_exception),
+    NAME(exc),
+    NAME(exception),
+    NAME(at_eof),
+    NAME(_wakeup_waiter),
+    NAME(_maybe_resume_transport),
+    NAME(_wait_for_data),
+    NAME(resume_reading),
+    NAME(limit),
+    NAME(join),
+    NAME(__init__),
+    NAME(__del__),
+    NAME(_stream_reader),
+    NAME(_drain_helper),
+    NAME(_get_close_waiter),
+    NAME(_closed),
+    NAME(_connection_lost),
+    NAME(drain),
+    NAME(wait_closed),
 };
 #undef NAME
 
@@ -198,6 +228,14 @@ static const struct {
      false},
     {offsetof(ca_state, StreamReaderProtocol), "asyncio.streams",
      "StreamReaderProtocol", false},
+    {offsetof(ca_state, StockStreamWriter), "asyncio.streams", "StreamWriter",
+     false},
+    {offsetof(ca_state, default_limit), "asyncio.streams", "_DEFAULT_LIMIT",
+     false},
+    {offsetof(ca_state, IncompleteReadError), "asyncio.exceptions",
+     "IncompleteReadError", false},
+    {offsetof(ca_state, LimitOverrunError), "asyncio.exceptions",
+     "LimitOverrunError", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
     {offsetof(ca_state, StockDatagramBase), "asyncio.transports",
@@ -375,6 +413,40 @@ make_pipe_types(PyObject *module)
     return found < 0 ? -1 : 0;
 }
 
+/* Locks and queues, where deques are as we think. */
+static int
+make_sync_types(PyObject *module, ca_state *st)
+{
+    int fits = ca_sync_init(st);
+    if (fits <= 0 || st->FutureType == NULL) {
+        return fits < 0 ? -1 : 0;
+    }
+    st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
+    st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
+    st->sync.EventType = make_type(module, &ca_event_spec, NULL);
+    st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
+    st->sync.QueueType = make_type(module, &ca_queue_spec, NULL);
+    if (st->sync.SemaphoreType != NULL) {
+        st->sync.BoundedSemaphoreType = make_type(
+            module, &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The native halves of the streams. */
+static int
+make_stream_types(PyObject *module, ca_state *st)
+{
+    st->ReaderType = make_type(module, &ca_reader_spec, NULL);
+    st->WriterType = make_type(module, &ca_writer_spec, NULL);
+    st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
+    st->StreamCallType = make_type(module, &ca_call_spec, NULL);
+    return st->ReaderType == NULL || st->WriterType == NULL ||
+                   st->StreamProtocolType == NULL || st->StreamCallType == NULL
+               ? -1
+               : ca_streams_init(st);
+}
+
 /* ---- the module ---- */
 
 PyDoc_STRVAR(note_fork_doc,
@@ -481,6 +553,23 @@ module_py_use_eager_factory(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_streams_doc,
+"use_streams(reader, /)\n--\n\n"
+"Tell the class of readers whose instances are as the native half made them.");
+
+static PyObject *
+module_py_use_streams(PyObject *module, PyObject *reader)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyType_Check(reader) ||
+        !PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native reader class");
+        return NULL;
+    }
+    Py_XSETREF(st->StreamReaderClass, (PyTypeObject *)Py_NewRef(reader));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(use_late_result_doc,
 "use_late_result(function, /)\n--\n\n"
 "Tell that function(future, result) sets the result of a future that is not\n"
@@ -499,9 +588,36 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_sync_doc,
+"use_sync(event, semaphore_wakes_all, /)\n--\n\n"
+"Tell the class of the events that queues make, and whether this Python's\n"
+"Semaphore wakes as many as there is room for.");
+
+static PyObject *
+module_py_use_sync(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *event;
+    int wakes_all;
+    if (!PyArg_ParseTuple(args, "O!p:use_sync", &PyType_Type, &event,
+                          &wakes_all)) {
+        return NULL;
+    }
+    if (st->sync.EventType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)event, st->sync.EventType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native Event");
+        return NULL;
+    }
+    Py_XSETREF(st->sync.Event, Py_NewRef(event));
+    st->sync.semaphore_wakes_all = wakes_all != 0;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
+    {"use_streams", module_py_use_streams, METH_O, use_streams_doc},
     {"use_late_result", module_py_use_late_result, METH_O,
      use_late_result_doc},
     {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
@@ -541,6 +657,8 @@ module_exec(PyObject *module)
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
         make_datagram_type(module, st) < 0 || make_pipe_types(module) < 0 ||
+        make_sync_types(module, st) < 0 ||
+        make_stream_types(module, st) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -562,6 +680,13 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->DatagramType);
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
+    Py_VISIT(st->ReaderType);
+    Py_VISIT(st->WriterType);
+    Py_VISIT(st->StreamProtocolType);
+    Py_VISIT(st->StreamCallType);
+    Py_VISIT(st->StreamReaderClass);
+    Py_VISIT(st->stream_methods[0]);
+    Py_VISIT(st->stream_methods[1]);
     Py_VISIT(st->tasks_data);
     Py_VISIT(st->eager_tasks);
     Py_VISIT(st->eager_factories[0]);
@@ -584,7 +709,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
-    return 0;
+    return ca_sync_visit_state(st, visit, arg);
 }
 
 static int
@@ -601,6 +726,13 @@ module_clear(PyObject *module)
     Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
+    Py_CLEAR(st->ReaderType);
+    Py_CLEAR(st->WriterType);
+    Py_CLEAR(st->StreamProtocolType);
+    Py_CLEAR(st->StreamCallType);
+    Py_CLEAR(st->StreamReaderClass);
+    Py_CLEAR(st->stream_methods[0]);
+    Py_CLEAR(st->stream_methods[1]);
     Py_CLEAR(st->tasks_data);
     Py_CLEAR(st->eager_tasks);
     Py_CLEAR(st->eager_factories[0]);
@@ -630,6 +762,7 @@ module_clear(PyObject *module)
     for (size_t i = 0; i < Py_ARRAY_LENGTH(st->native_methods); i++) {
         Py_CLEAR(st->native_methods[i]);
     }
+    ca_sync_clear_state(st);
     Py_CLEAR(st->kw_loop);
     Py_CLEAR(st->kw_loop_name);
     Py_CLEAR(st->kw_loop_context);
@@ -646,6 +779,8 @@ module_free(void *module)
     ca_freelist_clear(&st->timers);
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
+    ca_freelist_clear(&st->sync.calls);
+    ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);
 }

@@ -20,6 +20,37 @@ typedef struct {
     int count;
 } ca_freelist;
 
+/* What the room sync owns; all references strong, see sync/sync.c. */
+typedef struct {
+    PyTypeObject *CallType;            /* NULL, as the next: deques are not as
+                                          we think */
+    PyTypeObject *LockType;
+    PyTypeObject *EventType;
+    PyTypeObject *SemaphoreType;
+    PyTypeObject *BoundedSemaphoreType;
+    PyTypeObject *QueueType;
+    PyObject *Event;                   /* the class of casyncio/_sync.py */
+    PyObject *StockMixin;              /* asyncio's classes */
+    PyObject *StockLock;
+    PyObject *StockEvent;
+    PyObject *StockSemaphore;
+    PyObject *StockBoundedSemaphore;
+    PyObject *StockQueue;
+    PyObject *StockLifoQueue;
+    PyObject *StockPriorityQueue;
+    PyObject *QueueEmpty;
+    PyObject *QueueFull;
+    PyObject *QueueShutDown;           /* NULL: this Python has none */
+    PyObject *get_running_loop;        /* events._get_running_loop */
+    PyObject *heappush;
+    PyObject *heappop;
+    PyCFunction deque_append;          /* not references: of deque's methods */
+    PyCFunction deque_popleft;
+    PyCFunction deque_remove;
+    ca_freelist calls;
+    bool semaphore_wakes_all;          /* see sync/semaphore.c */
+} ca_sync_state;
+
 typedef struct ca_state {
     PyTypeObject *LoopType;            /* strong; so are all types below */
     PyTypeObject *HandleType;
@@ -74,6 +105,17 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+
+    PyTypeObject *ReaderType;          /* the native halves of the streams */
+    PyTypeObject *WriterType;
+    PyTypeObject *StreamProtocolType;
+    PyTypeObject *StreamCallType;
+    PyTypeObject *StreamReaderClass;   /* strong; class of _streams.py */
+    PyObject *StockStreamWriter;       /* strong; asyncio's class */
+    PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
+    PyObject *LimitOverrunError;
+    PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
+    PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -92,12 +134,14 @@ typedef struct ca_state {
                                           future with, or NULL, and ... */
     PyObject *late_result_code;        /* strong; ... its code at the import */
 
-    PyObject *names[128];              /* strong, interned; see CA_STR_* */
+    PyObject *names[192];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
+
+    ca_sync_state sync;
 
     ca_freelist handles;
     ca_freelist timers;
@@ -105,6 +149,7 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
     ca_freelist sock_calls;
+    ca_freelist stream_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
     int thread_loop;                   /* the running loop */
@@ -118,6 +163,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
@@ -232,6 +278,33 @@ enum {
     CA_STR__log_closed,
     CA_STR__maybe_pause_protocol,
     CA_STR__maybe_resume_protocol,
+    CA_STR_read,
+    CA_STR_readexactly,
+    CA_STR_readline,
+    CA_STR_readuntil,
+    CA_STR___anext__,
+    CA_STR_n,
+    CA_STR_separator,
+    CA_STR_feed_eof,
+    CA_STR_set_exception,
+    CA_STR_exc,
+    CA_STR_exception,
+    CA_STR_at_eof,
+    CA_STR__wakeup_waiter,
+    CA_STR__maybe_resume_transport,
+    CA_STR__wait_for_data,
+    CA_STR_resume_reading,
+    CA_STR_limit,
+    CA_STR_join,
+    CA_STR___init__,
+    CA_STR___del__,
+    CA_STR__stream_reader,
+    CA_STR__drain_helper,
+    CA_STR__get_close_waiter,
+    CA_STR__closed,
+    CA_STR__connection_lost,
+    CA_STR_drain,
+    CA_STR_wait_closed,
     CA_STR_COUNT,
 };
 

@@ -7,9 +7,10 @@ import subprocess
 import pytest
 import shape
 
-# 1,500 for the loop, plus the cold halves of four kinds of transports (decision 0006), plus what
-# other projects see: gunicorn's workers and uvloop's name.
-FACE_LINES = 2100
+# 1,500 for the loop, the cold halves of four kinds of transports (decision 0006), of the streams
+# (0010), what stands in front of the primitives (0011), and what other projects see: gunicorn's
+# workers and uvloop's name.
+FACE_LINES = 2800
 # The bench command is a program of its own, which nothing else imports.
 BENCH_LINES = 2900
 
