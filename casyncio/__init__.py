@@ -52,6 +52,7 @@ __all__ = [
     "Task",
     "TimerHandle",
     "__version__",
+    "alias_uvloop",
     "install",
     "new_event_loop",
     "open_connection",
@@ -183,6 +184,21 @@ def uninstall() -> None:
     policy_class = globals().get("EventLoopPolicy")
     if policy_class is not None and _policy.is_current(policy_class):
         _policy.set_policy(None)
+
+
+def alias_uvloop() -> None:
+    """Make ``import uvloop`` give casyncio from now on, in this process.
+
+    For programs that ask for uvloop by name, such as a server's ``--loop uvloop``: the module
+    has uvloop's public names (``install``, ``run``, ``new_event_loop``, ``Loop``,
+    ``EventLoopPolicy``), whose loops are casyncio's.  uvloop need not be installed.  Child
+    processes are not reached; ``python -m casyncio --as-uvloop`` reaches them, too.
+
+    Raises RuntimeError when the real uvloop was imported before.
+    """
+    from casyncio import _uvloop
+
+    _uvloop.put_in_place()
 
 
 def _event_loop_policy() -> Any:

@@ -1,7 +1,8 @@
-"""What the drivers share: contenders, fresh processes with a time limit, and progress."""
+"""What the drivers share: contenders, and fresh processes with a time limit."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime
 import json
@@ -11,15 +12,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-try:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-except ImportError:
-    sys.exit("the benchmarks need rich to show tables and progress: pip install rich")
+from . import terminal
 
 CELL = [str(Path(__file__).resolve().parent / "cell.py")]
 STOCK = "asyncio"
@@ -29,7 +25,7 @@ DEFAULT_LOOPS += [
     "zuvloop=zuvloop:new_event_loop",
     "casyncio=casyncio:new_event_loop",
 ]
-STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
+KNOWN = dict(text.split("=", 1) for text in DEFAULT_LOOPS)
 
 
 class Failed(Exception):
@@ -45,14 +41,32 @@ class Contender:
     env: dict = field(default_factory=dict)
 
 
+def loop_option(text: str) -> str:
+    """Return one of --loops as NAME=MODULE:FACTORY."""
+    name, _, spec = text.strip().partition("=")
+    if not spec and name not in KNOWN:
+        known = ", ".join(KNOWN)
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is none of {known}; others are written NAME=MODULE:FACTORY"
+        )
+    return f"{name}={spec or KNOWN[name]}"
+
+
+def loops_option(text: str) -> list[str]:
+    """Return all of --loops."""
+    return [loop_option(one) for one in text.split(",") if one.strip()]
+
+
 def add_options(parser, rounds: int, seconds: float) -> None:
     """Add the options that every driver has."""
     add = parser.add_argument
     add(
-        "--loop",
-        action="append",
-        metavar="NAME=MODULE:FACTORY",
-        help="measure this loop (repeatable); default: stock and every known loop installed",
+        "--loops",
+        dest="loop",
+        action="extend",
+        type=loops_option,
+        metavar="A,B,...",
+        help="names, or NAME=MODULE:FACTORY (repeatable); default: every known loop installed",
     )
     add(
         "--backend",
@@ -74,7 +88,8 @@ def add_options(parser, rounds: int, seconds: float) -> None:
         metavar="CPU",
         help="keep single-threaded cells on one CPU",
     )
-    add("--out", help="write the results to this JSON file")
+    add("--json", dest="out", metavar="FILE", help="write the results to this JSON file")
+    parser.set_defaults(cell=CELL)
 
 
 def how_it_ended(code: int, stderr: str) -> str:
@@ -116,7 +131,7 @@ def run_cell(args, *words, contender: Contender | None = None, shared: bool = Fa
     env = dict(contender.env) if contender else {}
     env["BENCH_REALTIME"] = "1" if args.realtime else ""
     env["BENCH_CPU"] = "" if shared or args.pin is None else str(args.pin)
-    out, _ = run_bounded([args.python, "-P", *CELL, *map(str, words)], args.timeout, env)
+    out, _ = run_bounded([args.python, "-P", *args.cell, *map(str, words)], args.timeout, env)
     return json.loads(out.splitlines()[-1])
 
 
@@ -143,7 +158,7 @@ def contenders(args) -> tuple[list[Contender], dict]:
         try:
             versions[one.name] = run_cell(args, "version", one.spec)["version"]
         except Failed as error:
-            STDERR.print(f"left out: {one.name} ({error})", markup=False)
+            terminal.err().line(f"left out: {one.name} ({error})")
     return [one for one in wanted if one.name in versions], versions
 
 
@@ -154,7 +169,7 @@ def settle_realtime(args) -> None:
     except Failed as error:
         if not args.realtime:
             sys.exit(f"{args.python} cannot run the benchmarks: {error}")
-        STDERR.print(f"without --realtime: {error}", markup=False)
+        terminal.err().line(f"without --realtime: {error}")
         args.realtime = False
 
 
@@ -185,49 +200,6 @@ def save(path: str | None, data: dict) -> None:
     """Write the results as JSON when a file is wanted."""
     if path:
         Path(path).write_text(json.dumps(data, indent=1) + "\n")
-
-
-class Follow:
-    """A progress bar with the time left on a terminal; elsewhere a plain line per finished row."""
-
-    def __init__(self, total: int):
-        self.total, self.done, self.began, self.bar = total, 0, time.monotonic(), None
-        if STDERR.is_terminal:
-            self.bar = Progress(
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=STDERR,
-                transient=True,
-            )
-
-    def __enter__(self) -> Follow:
-        if self.bar:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=self.total)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self.bar:
-            self.bar.stop()
-
-    def now(self, what: str) -> None:
-        """Show which cell runs."""
-        if self.bar:
-            self.bar.update(self.task, description=what)
-
-    def step(self) -> None:
-        """Count a finished cell."""
-        self.done += 1
-        if self.bar:
-            self.bar.advance(self.task)
-
-    def row(self, text: str) -> None:
-        """Print a finished row."""
-        left_s = (time.monotonic() - self.began) / self.done * (self.total - self.done)
-        left = "" if self.bar else f"[{self.done}/{self.total}, {left_s:.0f} s left] "
-        STDERR.print(left + text, markup=False)
 
 
 def rotated(items: list, by: int) -> list:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 
-from benchmarks.harness import nothing, workload
+from .harness import nothing, workload
 
 
 @workload(start=2_000, shared=True, quick=True)

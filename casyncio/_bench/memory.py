@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from benchmarks.harness import nothing, workload
+from .harness import nothing, workload
 
 CLIENTS = """
 import socket, sys

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.harness import workload
+from .harness import workload
 
 PROGRAM = """
 import asyncio, importlib, sys

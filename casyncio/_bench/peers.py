@@ -1,7 +1,7 @@
 """The Python servers and clients that the network benchmarks measure, each in a fresh process.
 
-    python -P benchmarks/cell.py serve MODULE:FACTORY KIND PLACE SIZE
-    python -P benchmarks/cell.py client MODULE:FACTORY KIND PLACE SIZE CONNECTIONS SECONDS
+    python -P cell.py serve MODULE:FACTORY KIND PLACE SIZE
+    python -P cell.py client MODULE:FACTORY KIND PLACE SIZE CONNECTIONS SECONDS
 
 A server prints ``READY PORT`` and then serves until it is killed; a client prints one JSON line.
 A place is ``tcp:PORT``, ``unix:PATH`` or ``udp:PORT``; servers take port 0.
@@ -19,7 +19,7 @@ import signal
 import socket
 import time
 
-from benchmarks import harness
+from . import harness
 
 CHUNK = 256 * 1024
 BACKLOG = int(os.environ.get("BENCH_BACKLOG", "4096"))

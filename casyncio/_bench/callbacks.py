@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from benchmarks.harness import nothing, workload
+from .harness import nothing, workload
 
 FANOUT = 10_000
 

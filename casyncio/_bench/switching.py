@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import types
 
-from benchmarks import callgrind
-from benchmarks.harness import noop, workload
+from .harness import noop, workload
+
+
+@types.coroutine
+def plain_yield():
+    """Suspend once, as asyncio.sleep(0) does inside."""
+    yield
+
+
+async def yields(n):
+    """Yield n times: a switch, and as little Python as there can be."""
+    for _ in range(n):
+        await plain_yield()
+
+
+async def soon_with(loop, n, result):
+    """Await n futures, each set by call_soon()."""
+    create_future = loop.create_future  # the look-ups are the interpreter's
+    for _ in range(n):
+        future = create_future()
+        loop.call_soon(future.set_result, result)
+        await future
 
 
 async def sleep0(tasks, n):
@@ -90,7 +111,7 @@ async def future_pingpong(loop, n):
 @workload()
 async def yield_100_tasks(loop, n):
     """A bare yield in 100 tasks: a switch with as little Python as there can be."""
-    await asyncio.wait([loop.create_task(callgrind.yields(n // 100 + 1)) for _ in range(100)])
+    await asyncio.wait([loop.create_task(yields(n // 100 + 1)) for _ in range(100)])
 
 
 @workload()
@@ -105,13 +126,13 @@ async def create_task_batches(loop, n):
 @workload()
 async def future_call_soon(loop, n):
     """Await a future that a callback sets."""
-    await callgrind.future_soon(loop, n)
+    await soon_with(loop, n, None)
 
 
 @workload()
 async def future_call_soon_value(loop, n):
     """The same, with a value."""
-    await callgrind.future_value(loop, n)
+    await soon_with(loop, n, 5)
 
 
 @workload()
@@ -121,7 +142,7 @@ async def current_task_100_tasks(loop, n):
     async def ask():
         for _ in range(n // 100 + 1):
             asyncio.current_task()
-            await callgrind.plain_yield()
+            await plain_yield()
 
     await asyncio.wait([loop.create_task(ask()) for _ in range(100)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.harness import nothing, workload
+from .harness import nothing, workload
 
 
 async def live_timers(loop):

@@ -1,36 +1,39 @@
-"""One measurement in a fresh process: prints one JSON line. The drivers start it with ``-P``.
+"""One measurement in a fresh process: prints one JSON line. The driver starts it with ``-P``.
 
-    python -P benchmarks/cell.py work MODULE:FACTORY WORKLOAD SECONDS
-    python -P benchmarks/cell.py describe
-    python -P benchmarks/cell.py version MODULE:FACTORY
+    python -P cell.py work MODULE:FACTORY WORKLOAD SECONDS
+    python -P cell.py describe
+    python -P cell.py version MODULE:FACTORY
+    python -P cell.py serve MODULE:FACTORY KIND PLACE SIZE
+    python -P cell.py client MODULE:FACTORY KIND PLACE SIZE CONNECTIONS SECONDS
 
-The repository is on the path only while this package is imported, so that the loop measured is
-the installed one and not a source folder of the same name beside us.
+Run as a file it is not part of casyncio, which is imported only where it is measured; the folder
+of this package is on the path only while the package is imported.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import importlib
 import importlib.metadata
 import os
-import resource
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
-ROOT = str(Path(__file__).resolve().parents[1])
-sys.path.insert(0, ROOT)
-from benchmarks import callgrind, harness, latency, peers  # noqa: E402
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    __package__ = importlib.import_module("_bench").__name__
+    del sys.path[0]
+from . import harness, peers
 
 harness.load_workloads()
-sys.path.remove(ROOT)
 
 
 def describe() -> None:
     """Print what a reader must know of this interpreter, and the workloads it can run."""
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    able = [w.name for w in harness.WORKLOADS.values() if not w.needs or hasattr(asyncio, w.needs)]
+    able = [w.name for w in harness.WORKLOADS.values() if w.able()]
     harness.emit(
         {
             "python": sys.version.split()[0],
@@ -57,8 +60,7 @@ def prepare(cpu: str, realtime: str) -> None:
         os.sched_setaffinity(0, {int(cpu)})
     if realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    harness.all_descriptors()
 
 
 def work(loop_spec: str, name: str, seconds: str) -> None:
@@ -66,17 +68,20 @@ def work(loop_spec: str, name: str, seconds: str) -> None:
     harness.run_workload(name, loop_spec, float(seconds))
 
 
-ACTIONS = {
+ACTIONS: dict[str, Any] = {
     "work": work,
     "describe": describe,
     "version": version,
-    "latency": latency.cell,
-    "has_budget": latency.has_budget,
-    "callgrind": callgrind.cell,
     "serve": peers.serve,
     "client": peers.client,
 }
 
-if __name__ == "__main__":
+
+def main(argv: list[str]) -> None:
+    """Do what the driver asks for."""
     prepare(os.environ.get("BENCH_CPU", ""), os.environ.get("BENCH_REALTIME", ""))
-    ACTIONS[sys.argv[1]](*sys.argv[2:])
+    ACTIONS[argv[0]](*argv[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from benchmarks.drive import STOCK
-from benchmarks.harness import LOWER_IS_BETTER
+from . import terminal
+from .drive import STOCK
+from .harness import LOWER_IS_BETTER
+from .terminal import Printer, Table
 
 OURS = "casyncio"
 FLOORS = ("C epoll", "C io_uring")  # the C servers: no loop, but what any loop is compared with
 LACKS = "NotImplementedError"
 LEGEND = (
-    "{stock}: median \\[min–max]. Others: median, ratio to {stock} in the same round "
-    "(above 1 is better) \\[least–greatest]; ▼ marks a ratio below 1. Smaller values are "
+    "{stock}: median [min–max]. Others: median, ratio to {stock} in the same round "
+    "(above 1 is better) [least–greatest]; ▼ marks a ratio below 1. Smaller values are "
     "better where the unit is B or ms."
 )
+DOUBT_LEGEND = "A verdict with a question mark: the rounds disagree, so nobody leads for certain."
+NOISY = 0.15  # the spread of ratios in a row, greatest to least, from which a machine is too noisy
+STYLES = {"leads": "green", "LOSES": "bold red", "doubt": "yellow"}
 FLOOR_LEGEND = "A value's last figure: per cent of what {floor} did in the same round."
 # Title, the figures of each cell that are shown, and how the rounds become one: the share of user
 # mode is sampled by the kernel, so that the mean tells more than the median.
@@ -77,21 +76,39 @@ def summary(row: dict, name: str) -> dict:
     return result
 
 
-def verdict(row: dict) -> tuple[bool, str]:
-    """Return whether casyncio loses this row, and to or over whom, by rounds."""
+def best_rival(row: dict) -> tuple[str, list[float]] | None:
+    """Return casyncio's best rival in a row and the ratios to it, or None without a rival."""
     peers = [
         name
         for name in row["cells"]
         if not name.startswith(OURS) and name not in FLOORS and "value" in summary(row, name)
     ]
-    if not peers:
-        return False, "no peer ran"
+    by_peer = {name: ratios(row, OURS, name) for name in peers}
+    by_peer = {name: found for name, found in by_peer.items() if found}
+    if not by_peer:
+        return None
+    best = min(by_peer, key=lambda name: statistics.median(by_peer[name]))
+    return best, by_peer[best]
+
+
+def verdict(row: dict) -> tuple[bool, str]:
+    """Return whether casyncio loses this row, and to or over whom, by rounds."""
     if "value" not in summary(row, OURS):
-        return True, "LOSES: fails"
-    by_peer = {name: statistics.median(ratios(row, OURS, name)) for name in peers}
-    best = min(by_peer, key=by_peer.__getitem__)
-    loses = by_peer[best] < 1
-    return loses, f"{'LOSES to' if loses else 'leads'} {best} ×{by_peer[best]:.2f}"
+        others = any("value" in summary(row, name) for name in row["cells"] if name not in FLOORS)
+        return others, "LOSES: fails" if others else "no peer ran"
+    rival = best_rival(row)
+    if rival is None:
+        return False, "no peer ran"
+    best, found = rival
+    middle = statistics.median(found)
+    loses = middle < 1
+    doubt = " ?" if (min(found) < 1) != (max(found) < 1) else ""
+    return loses, f"{'LOSES to' if loses else 'leads'} {best} ×{middle:.2f}{doubt}"
+
+
+def style_of(words: str) -> str | None:
+    """Return how a row with this verdict is shown."""
+    return STYLES["doubt"] if words.endswith("?") else STYLES.get(words.split(" ")[0].strip(":"))
 
 
 def floor_share(row: dict, name: str) -> str:
@@ -125,21 +142,17 @@ def row_text(name: str, row: dict) -> str:
 
 def results_table(data: dict, names: list[str]) -> Table:
     """Return the table of all rows; with casyncio among the loops, a verdict ends each row."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("workload", "unit", *names, *(["verdict"] if OURS in names else [])):
-        table.add_column(column, overflow="fold")
+    table = Table(["workload", "unit", *names, *(["verdict"] if OURS in names else [])])
     for name, row in data["workloads"].items():
-        loses, words = verdict(row) if OURS in names else (False, "")
+        words = verdict(row)[1] if OURS in names else ""
         texts = [name, row["unit"], *(cell_text(row, who) for who in names), words]
-        table.add_row(
-            *map(escape, texts[: len(table.columns)]), style="bold red" if loses else None
-        )
+        table.add(*texts[: len(table.columns)], style=style_of(words))
     return table
 
 
 def details_table(data: dict, names: list[str], title: str, keys: tuple, middle) -> Table:
     """Return a table of further figures, one of all rounds; rows without any are left out."""
-    table = Table("workload", *names, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(["workload", *names], title)
     for name, row in data["workloads"].items():
         texts = []
         for who in names:
@@ -147,20 +160,14 @@ def details_table(data: dict, names: list[str], title: str, keys: tuple, middle)
             figures = [middle([c[key] for c in good]) for key in keys] if good else []
             texts.append(" / ".join(map(short, figures)))
         if any(texts):
-            table.add_row(name, *texts)
+            table.add(name, *texts)
     return table
 
 
 def means_table(data: dict, names: list[str]) -> Table:
     """Return the geometric means of the ratios to stock, by group of rows."""
     groups = list(dict.fromkeys(row["group"] for row in data["workloads"].values()))
-    table = Table(
-        "loop",
-        *groups,
-        box=box.SIMPLE_HEAD,
-        title="geometric mean of the ratios to stock (rows)",
-        title_justify="left",
-    )
+    table = Table(["loop", *groups], "geometric mean of the ratios to stock (rows)")
     for who in names:
         texts = [who]
         for group in groups:
@@ -171,8 +178,31 @@ def means_table(data: dict, names: list[str]) -> Table:
             texts.append(
                 f"×{statistics.geometric_mean(medians):.2f} ({len(medians)})" if medians else ""
             )
-        table.add_row(*texts)
+        table.add(*texts)
     return table
+
+
+def noise(data: dict) -> float | None:
+    """Return how much a ratio moves between the rounds, in the median row; None with one round."""
+    spreads = []
+    for row in data["workloads"].values():
+        for who in row["cells"]:
+            found = ratios(row, who, STOCK) if who != STOCK else []
+            if len(found) > 1:
+                spreads.append(max(found) / min(found) - 1)
+    return statistics.median(spreads) if spreads else None
+
+
+def noise_line(data: dict) -> str | None:
+    """Return a warning when the machine was too noisy to tell small differences."""
+    spread = noise(data)
+    if spread is None or spread < NOISY:
+        return None
+    return (
+        f"This machine is noisy: from round to round a ratio moves by {100 * spread:.0f} % in the "
+        "median row. Differences below that tell nothing; close other programs, or use more "
+        "rounds, --pin or --realtime."
+    )
 
 
 def machine_text(m: dict) -> str:
@@ -209,37 +239,43 @@ def note_lines(data: dict) -> list[str]:
     ]
 
 
-def terminal() -> Console:
-    """Return a console that does not squeeze tables when its output is no terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 250)
-
-
-def show(data: dict, console: Console | None = None) -> None:
+def show(data: dict, printer: Printer | None = None) -> None:
     """Print the tables of one run."""
-    console = console or terminal()
+    printer = printer or terminal.out()
     rows = data["workloads"].values()
     names = list(dict.fromkeys(who for row in rows for who in row["cells"]))
     names.sort(key=lambda who: who in FLOORS)
-    console.print(escape(machine_text(data["machine"])), soft_wrap=True)
-    console.print(LEGEND.format(stock=STOCK), soft_wrap=True)
+    printer.line(machine_text(data["machine"]))
+    printer.line(LEGEND.format(stock=STOCK))
     if FLOORS[0] in names:
-        console.print(FLOOR_LEGEND.format(floor=FLOORS[0]), soft_wrap=True)
-    console.print(results_table(data, names))
+        printer.line(FLOOR_LEGEND.format(floor=FLOORS[0]))
+    printer.table(results_table(data, names))
     for detail in DETAILS:
         table = details_table(data, names, *detail)
-        if table.row_count:
-            console.print(table)
+        if table.rows:
+            printer.table(table)
     if len(names) > 1 and STOCK in names:
-        console.print(means_table(data, [name for name in names if name != STOCK]))
+        printer.table(means_table(data, [name for name in names if name != STOCK]))
     for line in failure_lines(data) + note_lines(data):
-        console.print(escape(line), soft_wrap=True)
+        printer.line(line)
+    show_result(data, names, printer)
+
+
+def show_result(data: dict, names: list[str], printer: Printer) -> None:
+    """Print what it comes to: the rows lost and in doubt, and whether the machine was quiet."""
     if OURS in names:
-        lost = [name for name, row in data["workloads"].items() if verdict(row)[0]]
-        console.print(
-            f"{OURS} loses {len(lost)} of {len(data['workloads'])} rows"
+        verdicts = {name: verdict(row) for name, row in data["workloads"].items()}
+        lost = [name for name, (loses, _) in verdicts.items() if loses]
+        printer.line(
+            f"{OURS} loses {len(lost)} of {len(verdicts)} rows"
             + (": " + ", ".join(lost) if lost else "."),
-            soft_wrap=True,
+            style=STYLES["LOSES"] if lost else STYLES["leads"],
         )
+        if any(words.endswith("?") for _, words in verdicts.values()):
+            printer.line(DOUBT_LEGEND)
+    warning = noise_line(data)
+    if warning:
+        printer.line(warning, style=STYLES["doubt"])
 
 
 def show_files(paths: list[str]) -> None:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
 import json
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 GROUPS = (
+    "programs",
     "callbacks",
     "timers",
     "switching",
     "sync",
     "threads",
     "processes",
+    "network",
     "trees",
     "memory",
     "startup",
@@ -49,7 +53,13 @@ class Workload:
     shared: bool = False  # uses threads or child processes: never pinned to one CPU
     quick: bool = False  # belongs to the quick suite
     needs: str | None = None  # a name in asyncio without which it cannot run
+    module: str | None = None  # a package without which it cannot run
     setup: Callable | None = None  # awaited once before; what it returns is kept alive
+
+    def able(self) -> bool:
+        """Whether this interpreter has what the row needs."""
+        has_name = not self.needs or hasattr(asyncio, self.needs)
+        return has_name and (not self.module or importlib.util.find_spec(self.module) is not None)
 
 
 WORKLOADS: dict[str, Workload] = {}
@@ -69,7 +79,7 @@ def workload(**options) -> Callable:
 def load_workloads() -> dict[str, Workload]:
     """Import every workload file and return the table of rows, in the order of GROUPS."""
     for group in GROUPS:
-        importlib.import_module(f"benchmarks.{group}")
+        importlib.import_module(f".{group}", __package__)
     return WORKLOADS
 
 
@@ -77,6 +87,12 @@ def loop_factory(spec: str) -> Callable:
     """Return the object that ``module:factory`` names."""
     module, _, attribute = spec.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def all_descriptors() -> None:
+    """Let this process have as many open files as it may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def nothing(*_) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from benchmarks.harness import noop, workload
+from .harness import noop, workload
 
 BRANCHES = 6
 LEVELS = 5

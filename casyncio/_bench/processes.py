@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio.subprocess import PIPE
 
-from benchmarks.harness import workload
+from .harness import workload
 
 
 async def run_true():

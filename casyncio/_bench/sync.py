@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.harness import noop, workload
+from .harness import noop, workload
 
 
 @workload(quick=True)
