@@ -11,6 +11,7 @@
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "transport/filejob.h"
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
 #include "transport/pipe.h"
@@ -298,7 +299,9 @@ make_task_types(PyObject *module, ca_state *st)
     ca_dlist_init(&st->all_tasks);
     st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
     st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
+    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL ||
+        st->FileJobType == NULL) {
         return -1;
     }
     if (!ca_guard_sizes_fit(st)) {
@@ -562,6 +565,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->DatagramType);
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
+    Py_VISIT(st->FileJobType);
     Py_VISIT(st->tasks_data);
     Py_VISIT(st->eager_tasks);
     Py_VISIT(st->eager_factories[0]);
@@ -601,6 +605,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
+    Py_CLEAR(st->FileJobType);
     Py_CLEAR(st->tasks_data);
     Py_CLEAR(st->eager_tasks);
     Py_CLEAR(st->eager_factories[0]);

@@ -9,6 +9,8 @@ import shape
 
 # 1,500 for the loop, plus the cold halves of four kinds of transports (decision 0006).
 FACE_LINES = 1900
+# open_file() stands on the loop and is no part of it (decision 0013).
+FILE_LINES = 1100
 
 
 def test_sizes_are_within_their_limits(root):
@@ -20,8 +22,9 @@ def test_sizes_are_within_their_limits(root):
 def test_the_python_face_stays_thin(root):
     sources = sorted((root / "casyncio").rglob("*.py"))
     assert sources, "there is no Python file"
-    lines = sum(path.read_text().count("\n") for path in sources)
-    assert lines <= FACE_LINES
+    files = [path for path in sources if path.name.startswith("_files")]
+    for paths, limit in (set(sources) - set(files), FACE_LINES), (files, FILE_LINES):
+        assert sum(path.read_text().count("\n") for path in paths) <= limit
 
 
 def test_measuring_a_folder_without_functions_fails(tmp_path, capsys):
