@@ -13,6 +13,7 @@ import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -105,6 +106,16 @@ def ring_refusal():
     from casyncio import _info
 
     return _info.refusal("io_uring")
+
+
+@pytest.fixture
+def pair():
+    """Return a connected pair of non-blocking sockets."""
+    first, second = socket.socketpair()
+    first.setblocking(False)
+    second.setblocking(False)
+    with first, second:
+        yield first, second
 
 
 @pytest.fixture
