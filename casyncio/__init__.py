@@ -43,6 +43,7 @@ __all__ = [
     "new_event_loop",
     "open_file",
     "run",
+    "stat",
     "uninstall",
 ]
 
@@ -120,6 +121,16 @@ def open_file(
     from casyncio import _files
 
     return _files.open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+async def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Any:
+    """Return what ``os.stat()`` returns, without keeping the loop from running.
+
+    Raises the OSError of ``os.stat()``.
+    """
+    loop = asyncio.get_running_loop()
+    call = functools.partial(os.stat, path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    return await loop.run_in_executor(None, call)
 
 
 def install(*, accelerate: bool = False) -> None:

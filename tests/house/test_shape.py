@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import shape
 
-# 1,500 for the loop, the cold halves of four kinds of transports (decision 0006), and what stands in
-# front of the primitives (decision 0011).
+# 1,500 for the loop, the cold halves of four kinds of transports (decision 0006), and what
+# stands in front of the primitives (decision 0011).
 FACE_LINES = 2300
 # open_file() stands on the loop and is no part of it (decision 0013).
 FILE_LINES = 1100

@@ -27,7 +27,7 @@ import traces
 BACKENDS = ("epoll", "poll")
 # Where io_uring differs from epoll: everything else in its row is epoll's own code, and is
 # tested on it by CASYNCIO_BACKEND=io_uring, which runs every test on that backend alone.
-RING_MODULES = {"test_face", "test_files", "test_fork", "test_gc", "test_rings", "test_watching"}
+RING_MODULES = {"test_face", "test_files", "test_fork", "test_gc", "test_watching"}
 CHILD_PRELUDE = {
     True: "import asyncio\nnew_loop = asyncio.SelectorEventLoop\n",
     False: "import asyncio, casyncio\nnew_loop = casyncio.new_event_loop\n",
@@ -64,11 +64,11 @@ def found_backend(name):
 
 def backends_of(module):
     wanted = os.environ.get("CASYNCIO_BACKEND")
+    if hasattr(module, "BACKENDS"):  # a module about these alone
+        return module.BACKENDS
     if wanted:
         return [found_backend(wanted)]
-    return (
-        [*BACKENDS, "io_uring"] if module.__name__.rpartition(".")[2] in RING_MODULES else BACKENDS
-    )
+    return [*BACKENDS, "io_uring"] if module.__name__.split(".")[-1] in RING_MODULES else BACKENDS
 
 
 def pytest_report_header(config):

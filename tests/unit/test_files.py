@@ -601,6 +601,19 @@ def test_pipes_can_be_read_and_written(loop, open_file):
     loop.run_until_complete(main())
 
 
+def test_stat_tells_what_os_stat_tells(loop, path):
+    import casyncio
+
+    with open(path, "w") as file:
+        file.write(TEXT)
+    os.symlink(path, path + "l")
+    assert loop.run_until_complete(casyncio.stat(path)) == os.stat(path)
+    found = loop.run_until_complete(casyncio.stat(path + "l", follow_symlinks=False))
+    assert found == os.lstat(path + "l")
+    with pytest.raises(FileNotFoundError):
+        loop.run_until_complete(casyncio.stat(path + "none"))
+
+
 # ---- the life of a file and of its loop
 
 
