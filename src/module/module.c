@@ -253,6 +253,7 @@ static const size_t owned[] = {
     offsetof(ca_state, DatagramType),
     offsetof(ca_state, SockCallType),
     offsetof(ca_state, SockWatchType),
+    offsetof(ca_state, FileJobType),
     offsetof(ca_state, ReaderType),
     offsetof(ca_state, WriterType),
     offsetof(ca_state, StreamProtocolType),

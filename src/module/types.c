@@ -12,6 +12,7 @@
 #include "task/task.h"
 #include "transport/acceptor.h"
 #include "transport/datagram.h"
+#include "transport/filejob.h"
 #include "transport/pipe.h"
 #include "transport/sockcall.h"
 #include "transport/sockwatch.h"
@@ -54,7 +55,9 @@ make_task_types(PyObject *module, ca_state *st)
     ca_dlist_init(&st->all_tasks);
     st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
     st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
+    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL ||
+        st->FileJobType == NULL) {
         return -1;
     }
     if (!ca_guard_sizes_fit(st)) {

@@ -63,6 +63,7 @@ typedef struct ca_state {
     PyTypeObject *TasksDataType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
+    PyTypeObject *FileJobType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 

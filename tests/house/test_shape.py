@@ -13,6 +13,8 @@ import shape
 FACE_LINES = 2800
 # The bench command is a program of its own, which nothing else imports.
 BENCH_LINES = 2900
+# open_file() stands on the loop and is no part of it (decision 0013).
+FILE_LINES = 1100
 
 
 def lines_of(paths):
@@ -27,7 +29,10 @@ def test_sizes_are_within_their_limits(root):
 
 
 def test_the_python_face_stays_thin(root):
-    assert 0 < lines_of((root / "casyncio").glob("*.py")) <= FACE_LINES
+    sources = set((root / "casyncio").glob("*.py"))
+    files = {path for path in sources if path.name.startswith("_files")}
+    assert 0 < lines_of(sources - files) <= FACE_LINES
+    assert 0 < lines_of(files) <= FILE_LINES
 
 
 def test_the_bench_command_stays_small_and_apart(root):
