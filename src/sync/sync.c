@@ -321,7 +321,10 @@ ca_sync_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                PyObject *Py_UNUSED(kwargs))
 {
     ca_state *st = ca_state_of_type(type);
-    PyObject *op = st == NULL ? NULL : type->tp_alloc(type, 0);
+    /* It refuses abstract classes; the arguments are for __init__(). */
+    PyObject *op = st == NULL
+                       ? NULL
+                       : PyBaseObject_Type.tp_new(type, st->no_args, NULL);
     if (op != NULL) {
         ((CaSync *)op)->st = st;
     }

@@ -1,0 +1,513 @@
+"""Locks and queues: what programs may do to them beside using them."""
+
+import asyncio
+import copy
+import gc
+import pickle
+import re
+import types
+import warnings
+import weakref
+
+import pytest
+
+NAMES = (
+    "Lock",
+    "Event",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Queue",
+    "LifoQueue",
+    "PriorityQueue",
+)
+WAITS = {
+    "Lock": "acquire",
+    "Event": "wait",
+    "Semaphore": "acquire",
+    "BoundedSemaphore": "acquire",
+    "Queue": "get",
+    "LifoQueue": "get",
+    "PriorityQueue": "get",
+}
+
+
+@pytest.fixture
+def family(backend):
+    """The module with the classes under test."""
+    if backend == "stock":
+        return asyncio
+    import casyncio
+
+    return casyncio
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def busy(family, name):
+    """Return one whose wait has to wait."""
+    made = getattr(family, name)()
+    if name == "Lock":
+        made._locked = True
+    elif "Semaphore" in name:
+        made._value = 0
+    return made
+
+
+def wait(thing):
+    return getattr(thing, WAITS[type(thing).__name__])()
+
+
+def text_of(error):
+    text = re.sub(r" at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}")
+    return re.sub(r"asyncio\.(locks|queues)\.|casyncio\.", "", text)
+
+
+@pytest.fixture
+def same_in_both(family):
+    """Check that action(classes) returns or raises the same with stock's classes and with ours."""
+
+    def check(action):
+        results = []
+        for classes in asyncio, family:
+            try:
+                results.append(("value", action(classes)))
+            except Exception as error:
+                results.append(("error", text_of(error)))
+        assert results[1] == results[0]
+        return results[0]
+
+    return check
+
+
+def test_they_are_stocks_classes_too(family, name):
+    made = getattr(family, name)()
+    assert isinstance(made, getattr(asyncio, name)) and type(made).__name__ == name
+    assert isinstance(getattr(asyncio, name)(), getattr(family, name))
+
+
+@pytest.mark.ours("it is about which classes are native")
+def test_the_classes_of_this_python_are_known(name):
+    import casyncio
+    from casyncio import _native
+
+    native = getattr(_native, name.removeprefix("Lifo").removeprefix("Priority"))
+    assert issubclass(getattr(casyncio, name), native), "asyncio's code has changed: read it"
+
+
+def test_a_wait_is_a_coroutine_and_makes_a_task(family, loop, name):
+    async def main():
+        thing = busy(family, name)
+        coro = wait(thing)
+        assert asyncio.iscoroutine(coro)
+        task = asyncio.create_task(coro)
+        await asyncio.sleep(0)
+        assert not task.done() and f"{WAITS[name]}()" in repr(task)
+        (frame,) = task.get_stack()
+        assert frame.f_code.co_name == WAITS[name]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert "waiters" not in repr(thing) and "getters" not in repr(thing)
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_stocks_own_tasks_can_wait(family, loop, name, debug):
+    async def main():
+        thing = busy(family, name)
+        task = asyncio.tasks._PyTask(wait(thing), loop=asyncio.get_running_loop())
+        other = asyncio.tasks._CTask(wait(thing), loop=asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        other.cancel()
+        if "Queue" in name:
+            thing.put_nowait(1)
+        else:
+            thing.release() if hasattr(thing, "release") else thing.set()
+        return await asyncio.gather(task, other, return_exceptions=True)
+
+    loop.set_debug(debug)
+    got, cancelled = loop.run_until_complete(main())
+    assert got == 1 and isinstance(cancelled, asyncio.CancelledError)
+
+
+def test_a_call_that_is_not_awaited_is_told_of(family, name):
+    thing = busy(family, name)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        wait(thing)
+        gc.collect()
+    kind = "Queue" if "Queue" in name else name.removeprefix("Bounded")
+    (warning,) = seen
+    assert warning.category is RuntimeWarning
+    assert str(warning.message).startswith(f"coroutine '{kind}.{WAITS[name]}' was never awaited")
+
+
+def test_a_spent_coroutine_cannot_be_awaited_again(family, loop):
+    async def main():
+        coro = family.Lock().acquire()
+        assert await coro is True
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await coro
+        coro = family.Event().wait()
+        with pytest.raises(TypeError, match="can't send non-None value to a just-started"):
+            coro.send(1)
+        coro.close()
+
+    loop.run_until_complete(main())
+
+
+def test_another_loop_is_refused_in_stocks_words(family, new_loop, name):
+    thing = busy(family, name)
+
+    async def begin():
+        task = asyncio.ensure_future(wait(thing))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    new_loop().run_until_complete(begin())
+    with pytest.raises(RuntimeError, match=r"is bound to a different event loop$") as caught:
+        new_loop().run_until_complete(wait(thing))
+    assert str(caught.value).startswith("<")
+
+
+@pytest.mark.parametrize("arguments", [(), (1,), (1, 2), ("x",), (-1,), (2.5,), (None,)])
+def test_bad_arguments_are_refused_in_stocks_words(same_in_both, name, arguments):
+    same_in_both(lambda classes: bool(getattr(classes, name)(*arguments)))
+
+
+@pytest.mark.parametrize("words", [{"loop": None}, {"value": 2}, {"maxsize": 2}, {"value": -2}])
+def test_keywords_are_understood_as_stock_understands_them(same_in_both, name, words):
+    same_in_both(lambda classes: bool(getattr(classes, name)(**words)))
+
+
+def test_numbers_of_any_kind_are_as_good_as_in_stock(same_in_both):
+    def action(classes):
+        async def main():
+            semaphore = classes.Semaphore(2.5)
+            await semaphore.acquire()
+            await semaphore.acquire()
+            queue = classes.Queue(1.5)
+            await queue.put(1)
+            await queue.put(2)
+            big = classes.Queue(10**30)
+            await big.put(1)
+            return semaphore._value, repr(semaphore)[-24:], queue.full(), big.maxsize, big.full()
+
+        return asyncio.run(main())
+
+    same_in_both(action)
+
+
+def test_a_queue_with_hooks_of_its_own_gets_what_it_asks_for(family, loop):
+    class Unique(family.Queue):
+        def _init(self, maxsize):
+            self._queue = {}
+
+        def _put(self, item):
+            self._queue[item] = None
+
+        def _get(self):
+            item = max(self._queue)
+            del self._queue[item]
+            return item
+
+    async def main():
+        queue = Unique(2)
+        await queue.put(1)
+        await queue.put(1)
+        putting = asyncio.create_task(queue.put(5))
+        more = asyncio.create_task(queue.put(7))
+        await asyncio.sleep(0)
+        assert putting.done() and not more.done() and queue.full()
+        got = [await queue.get() for _ in range(3)]
+        await more
+        assert got == [5, 1, 7] or got == [5, 7, 1]
+        assert queue._unfinished_tasks == 4
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("method", ["full", "empty", "qsize", "put_nowait", "get_nowait"])
+def test_an_overridden_method_of_a_queue_is_called_by_the_others(family, loop, method):
+    calls = []
+
+    class Told(family.Queue):
+        pass
+
+    def told(self, *arguments):
+        calls.append(method)
+        return getattr(family.Queue, method)(self, *arguments)
+
+    setattr(Told, method, told)
+
+    async def main():
+        queue = Told(1)
+        await queue.put(1)
+        assert await queue.get() == 1
+
+    loop.run_until_complete(main())
+    assert method in calls
+
+
+def test_a_method_hidden_on_the_instance_is_called_by_the_others(family, loop):
+    async def main():
+        queue = family.Queue()
+        calls = []
+        queue.put_nowait = calls.append
+        await queue.put(1)
+        lock = family.Lock()
+        lock.release = lambda: calls.append(2)
+        async with lock:
+            pass
+        assert calls == [1, 2] and queue.empty() and lock.locked()
+
+    loop.run_until_complete(main())
+
+
+def test_a_class_changed_later_is_asked_again(family, loop):
+    class Changing(family.Queue):
+        pass
+
+    async def main():
+        queue = Changing()
+        await queue.put(1)
+        Changing._put = lambda self, item: self._queue.appendleft(item)
+        await queue.put(2)
+        del Changing._put
+        await queue.put(3)
+        assert list(queue._queue) == [2, 1, 3]
+        Changing.get_nowait = lambda self: "mine"
+        assert await queue.get() == "mine"
+
+    loop.run_until_complete(main())
+
+
+def test_overridden_locks_call_what_is_overridden(family, loop):
+    calls = []
+
+    class Told(family.Lock):
+        async def acquire(self):
+            calls.append("acquire")
+            return await super().acquire()
+
+        def release(self):
+            calls.append("release")
+            super().release()
+
+    class Gate(family.Semaphore):
+        def locked(self):
+            calls.append("locked")
+            return super().locked()
+
+    async def main():
+        async with Told():
+            pass
+        async with Gate(1) as got:
+            assert got is None
+
+    loop.run_until_complete(main())
+    assert calls == ["acquire", "release", "locked"]
+
+
+def test_the_container_of_a_queue_is_live_and_can_be_replaced(family, loop):
+    async def main():
+        queue = family.Queue()
+        for i in range(3):
+            await queue.put(i)
+        queue._queue.appendleft("first")
+        assert await queue.get() == "first" and queue.qsize() == 3
+        queue._queue.clear()
+        assert queue.empty()
+        queue._queue = type(queue._queue)("ab", maxlen=2)
+        queue._queue.append("c")
+        assert [await queue.get(), await queue.get()] == ["b", "c"]
+        heap = family.PriorityQueue()
+        heap._queue += [3, 4]
+        heap.put_nowait(1)
+        assert [await heap.get() for _ in range(3)] == [1, 3, 4]
+
+    loop.run_until_complete(main())
+
+
+def test_items_that_cannot_be_compared_leave_a_heap_as_stock_leaves_it(same_in_both):
+    def action(classes):
+        async def main():
+            queue = classes.PriorityQueue()
+            await queue.put(1)
+            try:
+                await queue.put("x")
+            except TypeError as error:
+                return str(error), queue._queue, queue._unfinished_tasks
+
+        return asyncio.run(main())
+
+    same_in_both(action)
+
+
+def test_a_comparison_that_uses_the_queue_meets_no_half_done_state(family, loop):
+    class Meddler:
+        def __init__(self, queue):
+            self.queue = queue
+
+        def __lt__(self, other):
+            if self.queue._queue:
+                self.queue._queue = list(self.queue._queue)
+            return False
+
+    async def main():
+        queue = family.PriorityQueue()
+        for _ in range(5):
+            await queue.put(Meddler(queue))
+        while not queue.empty():
+            await queue.get()
+
+    loop.run_until_complete(main())
+
+
+def test_a_coroutine_that_is_resumed_from_within_itself_says_so(family, loop):
+    class Resumes:
+        def __lt__(self, other):
+            with pytest.raises(ValueError, match="coroutine already executing"):
+                coro.send(None)
+            with pytest.raises(ValueError, match="coroutine already executing"):
+                coro.close()
+            return True
+
+    async def main():
+        nonlocal coro
+        queue = family.PriorityQueue()
+        await queue.put(Resumes())
+        coro = queue.put(Resumes())
+        await coro
+
+    coro = None
+    loop.run_until_complete(main())
+
+
+def test_copies_and_pickles_are_as_stocks(same_in_both, name):
+    def action(classes):
+        thing = getattr(classes, name)()
+        if "Queue" in name:
+            thing.put_nowait(3)
+        thing.mark = "mine"
+        seen = []
+        for twin in (copy.copy(thing), pickle.loads(pickle.dumps(thing))):
+            seen.append((type(twin) is type(thing), twin.mark, twin is not thing))
+            seen.append([getattr(twin, a, "none") for a in ("_value", "_locked")])
+            seen.append(list(getattr(twin, "_queue", ())))
+        return seen
+
+    same_in_both(action)
+
+
+def test_one_that_is_waited_for_cannot_be_pickled_either(same_in_both, name):
+    def action(classes):
+        async def main():
+            thing = busy(classes, name)
+            task = asyncio.ensure_future(wait(thing))
+            await asyncio.sleep(0)
+            try:
+                pickle.dumps(thing)
+            except TypeError:
+                return "refused"
+            finally:
+                task.cancel()
+
+        return asyncio.run(main())
+
+    assert same_in_both(action) == ("value", "refused")
+
+
+def test_an_abandoned_one_and_its_waiters_are_collected(family, loop, name, collect):
+    async def main():
+        thing = busy(family, name)
+        thing.mine = thing
+        forgotten = wait(thing)
+        forgotten.send(None)
+        thing.forgotten = forgotten
+        return weakref.ref(thing)
+
+    alive = loop.run_until_complete(main())
+    collect()
+    assert alive() is None
+
+
+def test_an_item_lives_no_longer_than_its_taker_wants(family, loop):
+    class Item:
+        pass
+
+    async def main():
+        queue = family.Queue()
+        await queue.put(Item())
+        item = await queue.get()
+        alive = weakref.ref(item)
+        del item
+        assert alive() is None
+
+    loop.run_until_complete(main())
+
+
+def test_results_of_every_kind_arrive(family, loop):
+    async def main():
+        queue = family.Queue()
+        for item in (None, (), (1, 2), ValueError("x"), StopIteration(3), BaseException):
+            await queue.put(item)
+            assert await queue.get() is item
+
+    loop.run_until_complete(main())
+
+
+def test_generic_aliases_and_derived_generics_work(family):
+    assert isinstance(family.Queue[int], types.GenericAlias)
+    assert family.Queue[int]().empty()
+    import abc
+
+    class Abstract(family.Queue, abc.ABC):
+        @abc.abstractmethod
+        def more(self): ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Abstract()
+
+
+def test_a_condition_and_a_barrier_work_on_our_locks(family, loop):
+    async def main():
+        condition = family.Condition()
+        assert isinstance(condition._lock, family.Lock)
+        shared = family.Lock()
+        assert family.Condition(shared)._lock is shared
+        barrier = family.Barrier(3)
+        assert sorted(await asyncio.gather(*(barrier.wait() for _ in range(3)))) == [0, 1, 2]
+
+    loop.run_until_complete(main())
+
+
+def test_what_is_waited_in_must_be_a_deque(family):
+    event = family.Event()
+    event._waiters = type(event._waiters)()
+    if family is not asyncio:
+        with pytest.raises(TypeError, match="futures wait in a collections.deque"):
+            event._waiters = []
+
+
+def test_futures_made_by_the_loops_own_create_future_are_used(family, loop):
+    made = []
+
+    def create_future():
+        made.append(asyncio.Future(loop=loop))
+        return made[-1]
+
+    async def main():
+        event = family.Event()
+        task = asyncio.create_task(event.wait())
+        await asyncio.sleep(0)
+        assert list(event._waiters) == made and len(made) == 1
+        event.set()
+        assert await task is True
+
+    loop.create_future = create_future
+    loop.run_until_complete(main())
