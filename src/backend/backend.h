@@ -39,7 +39,7 @@ typedef enum {
 typedef struct ca_op {
     ca_dnode link;                     /* in a list of finished ops or alone */
     int fd;                            /* not owned */
-    ca_op_kind kind;
+    uint8_t kind;                      /* ca_op_kind */
     bool armed;                        /* the backend's; read-only outside */
 } ca_op;
 
@@ -103,7 +103,7 @@ ca_op_init(ca_op *op, ca_op_kind kind, int fd)
 {
     ca_dlist_init(&op->link);
     op->fd = fd;
-    op->kind = kind;
+    op->kind = (uint8_t)kind;
     op->armed = false;
 }
 

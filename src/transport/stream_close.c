@@ -48,7 +48,9 @@ ca_stream_close(CaStream *self)
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
-    return self->out.count > 0 ? 0 : ca_stream_queue_lost(self, Py_None);
+    return ca_wqueue_count(&self->out) > 0
+               ? 0
+               : ca_stream_queue_lost(self, Py_None);
 }
 
 int
