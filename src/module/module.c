@@ -12,6 +12,7 @@
 #include "task/registry.h"
 #include "task/task.h"
 #include "transport/acceptor.h"
+#include "transport/clients.h"
 #include "transport/reader_feed.h"
 #include "transport/pipe.h"
 #include "transport/stream.h"
@@ -100,6 +101,11 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_force_close),
     NAME(_attach),
     NAME(_detach),
+    NAME(_sockets),
+    NAME(_clients),
+    NAME(_pending_removals),
+    NAME(_remove),
+    NAME(add),
     NAME(_fail_empty_waiter),
     NAME(_start),
     NAME(cancelled),
@@ -198,6 +204,8 @@ static const struct {
      false},
     {offsetof(ca_state, StreamReaderProtocol), "asyncio.streams",
      "StreamReaderProtocol", false},
+    {offsetof(ca_state, StockServer), "asyncio.base_events", "Server", false},
+    {offsetof(ca_state, WeakSet), "weakref", "WeakSet", false},
     {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
     {offsetof(ca_state, Socket), "socket", "socket", false},
     {offsetof(ca_state, StockDatagramBase), "asyncio.transports",
@@ -439,17 +447,20 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
 }
 
 PyDoc_STRVAR(use_transports_doc,
-"use_transports(socket_transport, server_knows_clients, /)\n--\n\n"
-"Make loops use this class for connections from now on; the flag tells\n"
-"whether Server._attach() takes the transport.");
+"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
+"--\n\n"
+"Make loops use this class for connections from now on; the flags tell\n"
+"whether Server._attach() takes the transport, and whether all it does is to\n"
+"put it into a WeakSet.");
 
 static PyObject *
 module_py_use_transports(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
     PyObject *transport;
-    int knows;
-    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &transport, &knows)) {
+    int knows, weak;
+    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
+                          &weak)) {
         return NULL;
     }
     if (st->StreamType == NULL ||
@@ -459,6 +470,7 @@ module_py_use_transports(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
     st->server_knows_clients = knows != 0;
+    st->clients_are_weak = weak != 0;
     Py_RETURN_NONE;
 }
 
@@ -530,7 +542,8 @@ module_exec(PyObject *module)
     if (st->empty_function == NULL) {
         return -1;
     }
-    if (ca_sockobj_init(st) < 0 || ca_reader_feed_init(st) < 0) {
+    if (ca_sockobj_init(st) < 0 || ca_reader_feed_init(st) < 0 ||
+        ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();

@@ -74,6 +74,10 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+    PyObject *StockServer;             /* strong; asyncio.base_events.Server */
+    PyObject *WeakSet;                 /* strong; of weakref */
+    unsigned int server_version;       /* the tags they had at import */
+    unsigned int weak_set_version;
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -118,6 +122,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
@@ -200,6 +205,11 @@ enum {
     CA_STR__force_close,
     CA_STR__attach,
     CA_STR__detach,
+    CA_STR__sockets,
+    CA_STR__clients,
+    CA_STR__pending_removals,
+    CA_STR__remove,
+    CA_STR_add,
     CA_STR__fail_empty_waiter,
     CA_STR__start,
     CA_STR_cancelled,
