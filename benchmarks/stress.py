@@ -499,7 +499,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--loops", dest="loop", type=net.loops_option, metavar="A,B", default=["casyncio"])
+    add("--loops", dest="loop", type=drive.loops_option, metavar="A,B", default=["casyncio"])
     add("--backend", action="append", default=[], metavar="NAME", help="casyncio on it once more")
     add("--kinds", type=lambda text: text.split(","), default=list(KINDS), metavar="A,B")
     add("--only", action="append", choices=SCENARIOS, help="repeatable; default: all")
@@ -510,12 +510,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--python", default=sys.executable, help="interpreter in which the loops are installed")
     args = parser.parse_args(argv)
     if args.loop == ["casyncio"]:
-        args.loop = net.loops_option("casyncio")
+        args.loop = drive.loops_option("casyncio")
     if unknown := set(args.kinds) - set(KINDS):
         parser.error(f"--kinds are {', '.join(KINDS)}; not {', '.join(sorted(unknown))}")
     if args.waves < 2:
         parser.error("--waves: growth shows from the second wave on")
-    args.realtime, args.pin = False, None  # of the drivers' shared options
+    args.realtime, args.pin, args.cell = False, None, drive.CELL  # of the drivers' shared options
     return args
 
 

@@ -90,6 +90,15 @@ class _SelectorSocketTransport(_Base):
     def _extra(self, extra: dict[str, Any]) -> None:
         self._given_extra = extra
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known under that name, else ``default``.
+
+        See asyncio, "Base Transport".  Only what a socket tells has to be gathered.
+        """
+        if self._given_extra is None and name not in ("socket", "sockname", "peername"):
+            return default
+        return self._extra.get(name, default)
+
     def _gather(self, extra: dict[str, Any]) -> None:
         sock = self._sock or self._closed_sock()
         names = self._names() or (_asked(sock.getsockname), _asked(sock.getpeername))

@@ -83,7 +83,12 @@ ca_loop_read_buffer(CaLoop *self)
 static void
 drop_owner(void *owner)
 {
-    Py_DECREF(ca_owner_object_borrow(owner));
+    const ca_watcher *watcher = ca_owner_watcher(owner);
+    PyObject *op = ca_owner_object_borrow(owner);
+    if (watcher != NULL && watcher->vt->lost != NULL) {
+        watcher->vt->lost(op);
+    }
+    Py_DECREF(op);
 }
 
 static int

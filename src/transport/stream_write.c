@@ -42,6 +42,24 @@ tell_protocol(CaStream *self, int which)
     return done == NULL ? -1 : 0;
 }
 
+/* The same in the transport's context, whoever writes; in the writer's when
+ * that one is inside of the other already. */
+static int
+tell_in_context(CaStream *self, int which)
+{
+    PyObject *context = Py_NewRef(self->context);
+    bool entered = PyContext_Enter(context) == 0;
+    if (!entered) {
+        PyErr_Clear();
+    }
+    int result = tell_protocol(self, which);
+    if (entered && PyContext_Exit(context) < 0) {
+        result = -1;
+    }
+    Py_DECREF(context);
+    return result;
+}
+
 int
 ca_stream_maybe_pause(CaStream *self)
 {
@@ -50,7 +68,7 @@ ca_stream_maybe_pause(CaStream *self)
         return 0;
     }
     self->protocol_paused = true;
-    return tell_protocol(self, CA_STR_pause_writing);
+    return tell_in_context(self, CA_STR_pause_writing);
 }
 
 int
