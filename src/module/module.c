@@ -10,6 +10,7 @@
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
+#include "transport/clients.h"
 #include "transport/reader_feed.h"
 
 #include <stddef.h>
@@ -78,17 +79,20 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
 }
 
 PyDoc_STRVAR(use_transports_doc,
-"use_transports(socket_transport, server_knows_clients, /)\n--\n\n"
-"Make loops use this class for connections from now on; the flag tells\n"
-"whether Server._attach() takes the transport.");
+"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
+"--\n\n"
+"Make loops use this class for connections from now on; the flags tell\n"
+"whether Server._attach() takes the transport, and whether all it does is to\n"
+"put it into a WeakSet.");
 
 static PyObject *
 module_py_use_transports(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
     PyObject *transport;
-    int knows;
-    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &transport, &knows)) {
+    int knows, weak;
+    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
+                          &weak)) {
         return NULL;
     }
     if (st->StreamType == NULL ||
@@ -98,6 +102,7 @@ module_py_use_transports(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
     st->server_knows_clients = knows != 0;
+    st->clients_are_weak = weak != 0;
     Py_RETURN_NONE;
 }
 
@@ -227,7 +232,7 @@ module_exec(PyObject *module)
     }
     st->empty_function = make_empty_function();
     if (st->empty_function == NULL || ca_sockobj_init(st) < 0 ||
-        ca_reader_feed_init(st) < 0) {
+        ca_reader_feed_init(st) < 0 || ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();

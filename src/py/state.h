@@ -107,6 +107,10 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+    PyObject *StockServer;             /* strong; asyncio.base_events.Server */
+    PyObject *WeakSet;                 /* strong; of weakref */
+    unsigned int server_version;       /* the tags they had at import */
+    unsigned int weak_set_version;
 
     PyTypeObject *ReaderType;          /* the native halves of the streams */
     PyTypeObject *WriterType;
@@ -167,6 +171,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
