@@ -684,6 +684,7 @@ module_clear(PyObject *module)
     Py_CLEAR(st->StreamReaderClass);
     Py_CLEAR(st->stream_methods[0]);
     Py_CLEAR(st->stream_methods[1]);
+    Py_CLEAR(st->empty_bytes);
     Py_CLEAR(st->tasks_data);
     Py_CLEAR(st->eager_tasks);
     Py_CLEAR(st->eager_factories[0]);
