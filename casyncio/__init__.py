@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import os
+from asyncio import Barrier
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,23 +29,23 @@ except ImportError as _error:
     ) from None
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
-from casyncio._streams import (
-    StreamReader,
-    StreamReaderProtocol,
-    StreamWriter,
-    open_connection,
-    open_unix_connection,
-    start_server,
-    start_unix_server,
-)
 from casyncio._transports import enable as _enable_transports
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
     "EventLoop",
     "EventLoopPolicy",
     "Future",
     "Handle",
+    "LifoQueue",
+    "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
+    "Semaphore",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",
@@ -55,6 +57,7 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "run",
+    "uninstall",
     "start_server",
     "start_unix_server",
 ]
@@ -63,8 +66,37 @@ _T = TypeVar("_T")
 
 EventLoop = Loop
 
-if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
+if TYPE_CHECKING:  # at run time: loaded or made by __getattr__ when first asked for
+    from casyncio._streams import (
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
+    from casyncio._sync import (
+        BoundedSemaphore,
+        Condition,
+        Event,
+        LifoQueue,
+        Lock,
+        PriorityQueue,
+        Queue,
+        Semaphore,
+    )
+
     EventLoopPolicy: Any
+
+# Where the names are that a program may do without: it starts sooner then.
+_HOMES = {
+    **dict.fromkeys(("StreamReader", "StreamReaderProtocol", "StreamWriter"), "_streams"),
+    **dict.fromkeys(("open_connection", "open_unix_connection"), "_streams"),
+    **dict.fromkeys(("start_server", "start_unix_server"), "_streams"),
+    **dict.fromkeys(("BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"), "_sync"),
+    **dict.fromkeys(("LifoQueue", "PriorityQueue", "Queue"), "_sync"),
+}
 
 _enable_transports()
 
@@ -112,20 +144,45 @@ def run(
         return runner.run(main)
 
 
-def install() -> None:
+def install(*, accelerate: bool = False) -> None:
     """Make every loop that asyncio creates from now on a casyncio loop.
 
     Sets ``EventLoopPolicy`` as the event loop policy.  Loops that exist are left alone.
 
-    Raises RuntimeError where Python has no policies (announced for 3.16).
+    ``accelerate=True`` also replaces asyncio's primitives by ours, in asyncio's own modules: the
+    names in ``casyncio/_accelerate.py`` and no others.  Ours are subclasses of stock's, what was
+    made before goes on working, and doing it twice is harmless.  ``accelerate=False`` leaves them
+    as they are; ``uninstall()`` takes everything back.
+
+    Raises RuntimeError where Python has no policies (announced for 3.16), and when something else
+    has replaced one of the names; nothing is changed then.
     """
-    from casyncio import _policy
+    from casyncio import _accelerate, _policy
 
     try:
         policy_class = _event_loop_policy()
     except AttributeError:
         raise RuntimeError(_policy._GONE) from None
+    changes = _accelerate.plan() if accelerate else []
     _policy.set_policy(policy_class)
+    _accelerate.apply(changes)
+
+
+def uninstall() -> None:
+    """Take back what ``install()`` has done: asyncio's own names, and Python's default policy.
+
+    Does nothing where nothing was done, and leaves a policy alone that somebody else has set.
+    Loops and primitives that exist go on working.
+
+    Raises RuntimeError when something else has replaced a name that we had replaced; nothing is
+    changed then.
+    """
+    from casyncio import _accelerate, _policy
+
+    _accelerate.undo()
+    policy_class = globals().get("EventLoopPolicy")
+    if policy_class is not None and _policy.is_current(policy_class):
+        _policy.set_policy(None)
 
 
 def _event_loop_policy() -> Any:
@@ -139,6 +196,9 @@ def _event_loop_policy() -> Any:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        found = getattr(importlib.import_module(f"casyncio.{_HOMES[name]}"), name)
+        return globals().setdefault(name, found)
     if name == "EventLoopPolicy":
         return _event_loop_policy()
     if name == "eager_task_factory" and hasattr(asyncio, "create_eager_task_factory"):

@@ -7,7 +7,6 @@ everything else is that Python's own code, on the same attributes.
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import threading
 import types
@@ -15,39 +14,23 @@ from asyncio import streams as _stock
 from typing import Any
 
 from casyncio import _native
+from casyncio._accelerate import Replacement
 
 _streams: Any = _stock
 
 
-class _StandsFor(abc.ABCMeta):
-    """Lets asyncio's own objects pass for those of the class that stands in for theirs.
-
-    A program that has replaced ``asyncio.StreamReader`` may still hold readers from before.
-    """
-
-    def __instancecheck__(cls, obj: Any) -> bool:
-        return type.__instancecheck__(cls, obj) or isinstance(
-            obj, cls.__dict__.get("_stands_for", ())
-        )
-
-    def __subclasscheck__(cls, other: Any) -> bool:
-        return type.__subclasscheck__(cls, other) or issubclass(
-            other, cls.__dict__.get("_stands_for", ())
-        )
-
-
 class StreamReader(  # type: ignore[misc]  # fields are more exact than stock's
-    _native.StreamReader, asyncio.StreamReader, metaclass=_StandsFor
+    _native.StreamReader, asyncio.StreamReader, metaclass=Replacement
 ):
     __doc__ = asyncio.StreamReader.__doc__ or "What has arrived on a connection, to be awaited."
-    _stands_for = (asyncio.StreamReader,)
+    _replaces = asyncio.StreamReader
 
 
 class StreamWriter(  # type: ignore[misc]
-    _native.StreamWriter, asyncio.StreamWriter, metaclass=_StandsFor
+    _native.StreamWriter, asyncio.StreamWriter, metaclass=Replacement
 ):
     __doc__ = asyncio.StreamWriter.__doc__
-    _stands_for = (asyncio.StreamWriter,)
+    _replaces = asyncio.StreamWriter
 
 
 _classes: dict[str, Any] = {"StreamReader": StreamReader, "StreamWriter": StreamWriter}
@@ -82,10 +65,10 @@ _connection_made = _rebound(asyncio.StreamReaderProtocol.connection_made, corout
 
 
 class StreamReaderProtocol(  # type: ignore[misc]
-    _native.StreamReaderProtocol, asyncio.StreamReaderProtocol, metaclass=_StandsFor
+    _native.StreamReaderProtocol, asyncio.StreamReaderProtocol, metaclass=Replacement
 ):
     __doc__ = asyncio.StreamReaderProtocol.__doc__
-    _stands_for = (asyncio.StreamReaderProtocol,)
+    _replaces = asyncio.StreamReaderProtocol
 
     def connection_made(self, transport: Any) -> None:
         """Call the callback of a server, and run what it returns in a task.
