@@ -266,6 +266,7 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamReaderClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),
+    offsetof(ca_state, empty_bytes),
     offsetof(ca_state, tasks_data),
     offsetof(ca_state, eager_tasks),
     offsetof(ca_state, eager_factories[0]),

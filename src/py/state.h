@@ -122,6 +122,7 @@ typedef struct ca_state {
     PyObject *LimitOverrunError;
     PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
     PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
+    PyObject *empty_bytes;             /* strong */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
