@@ -160,6 +160,22 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(adopt_sync_doc,
+"adopt_sync(cls, /)\n--\n\n"
+"Give a class that derives from one of ours its native methods once more, as\n"
+"its own: the interpreter calls those by a shorter way.");
+
+static PyObject *
+module_py_adopt_sync(PyObject *module, PyObject *cls)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyType_Check(cls)) {
+        PyErr_SetString(PyExc_TypeError, "a class was expected");
+        return NULL;
+    }
+    return ca_sync_adopt(st, (PyTypeObject *)cls) < 0 ? NULL : Py_NewRef(cls);
+}
+
 PyDoc_STRVAR(use_sync_doc,
 "use_sync(event, semaphore_wakes_all, /)\n--\n\n"
 "Tell the class of the events that queues make, and whether this Python's\n"
@@ -186,6 +202,7 @@ module_py_use_sync(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
+    {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
@@ -284,6 +301,8 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_fileno),
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
+    offsetof(ca_state, StopType),
+    offsetof(ca_state, no_args),
     offsetof(ca_state, late_result),
     offsetof(ca_state, late_result_code),
 };
@@ -332,6 +351,7 @@ module_free(void *module)
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
+    ca_freelist_clear(&st->stops);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

@@ -152,6 +152,10 @@ typedef struct ca_state {
 
     ca_sync_state sync;
 
+    PyTypeObject *StopType;            /* strong; see py/stop.h */
+    PyObject *no_args;                 /* strong; () */
+    ca_freelist stops;
+
     ca_freelist handles;
     ca_freelist timers;
     ca_freelist futures;
