@@ -16,8 +16,8 @@ process of its own; plain blocking and non-blocking sockets in this one treat it
 
 Every byte that comes back is compared. After each scenario the server must have as many open
 descriptors as before, its resident memory without garbage (in at_once: at the peak) must not have
-grown from the first waves to the last, and it must have logged no traceback (but for the shortage in emfile). Exit
-status 1 when something of that does not hold.
+grown from the first waves to the last, and it must have logged no traceback (but for the shortage
+in emfile). Exit status 1 when something of that does not hold.
 """
 
 from __future__ import annotations
