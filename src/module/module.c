@@ -109,6 +109,7 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_accept_failed),
     NAME(_connection_failed),
     NAME(_decref_socketios),
+    NAME(_ready),
     NAME(_sendto_unusual),
     NAME(_make_socket_transport),
     NAME(_start_serving),

@@ -211,6 +211,7 @@ enum {
     CA_STR__accept_failed,
     CA_STR__connection_failed,
     CA_STR__decref_socketios,
+    CA_STR__ready,
     CA_STR__sendto_unusual,
     CA_STR__make_socket_transport,
     CA_STR__start_serving,
