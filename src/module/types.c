@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "loop/handle.h"
 #include "loop/overrides.h"
+#include "py/stop.h"
 #include "stream/streams.h"
 #include "sync/call.h"
 #include "sync/sync.h"
@@ -12,6 +13,7 @@
 #include "task/task.h"
 #include "transport/acceptor.h"
 #include "transport/datagram.h"
+#include "transport/filejob.h"
 #include "transport/pipe.h"
 #include "transport/sockcall.h"
 #include "transport/sockwatch.h"
@@ -54,7 +56,9 @@ make_task_types(PyObject *module, ca_state *st)
     ca_dlist_init(&st->all_tasks);
     st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
     st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
+    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL ||
+        st->FileJobType == NULL) {
         return -1;
     }
     if (!ca_guard_sizes_fit(st)) {
@@ -136,8 +140,11 @@ static int
 make_sync_types(PyObject *module, ca_state *st)
 {
     int fits = ca_sync_init(st);
-    if (fits <= 0 || st->FutureType == NULL) {
-        return fits < 0 ? -1 : 0;
+    st->no_args = PyTuple_New(0);
+    st->StopType = make_type(module, &ca_stop_spec,
+                             (PyTypeObject *)PyExc_StopIteration);
+    if (fits <= 0 || st->FutureType == NULL || st->StopType == NULL) {
+        return fits < 0 || st->StopType == NULL ? -1 : 0;
     }
     st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);

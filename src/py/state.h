@@ -63,6 +63,7 @@ typedef struct ca_state {
     PyTypeObject *TasksDataType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
+    PyTypeObject *FileJobType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 
@@ -106,6 +107,10 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+    PyObject *StockServer;             /* strong; asyncio.base_events.Server */
+    PyObject *WeakSet;                 /* strong; of weakref */
+    unsigned int server_version;       /* the tags they had at import */
+    unsigned int weak_set_version;
 
     PyTypeObject *ReaderType;          /* the native halves of the streams */
     PyTypeObject *WriterType;
@@ -124,6 +129,8 @@ typedef struct ca_state {
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
+    Py_ssize_t socket_users;           /* offsets of its slots _io_refs ... */
+    Py_ssize_t socket_closed;          /* ... and _closed; 0: not known */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */
     PyObject *family_inet;             /* strong; socket.AF_INET */
     PyObject *family_inet6;            /* NULL: Python without IPv6 */
@@ -146,6 +153,10 @@ typedef struct ca_state {
 
     ca_sync_state sync;
 
+    PyTypeObject *StopType;            /* strong; see py/stop.h */
+    PyObject *no_args;                 /* strong; () */
+    ca_freelist stops;
+
     ca_freelist handles;
     ca_freelist timers;
     ca_freelist futures;
@@ -166,6 +177,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
