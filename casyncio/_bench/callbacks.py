@@ -41,7 +41,7 @@ async def call_soon_fanout_10k(loop, n):
     return rounds * FANOUT
 
 
-@workload(quick=True)
+@workload()
 async def reader_pingpong(loop, n):
     """A byte goes to and fro between two sockets of the loop: one ready descriptor per turn."""
     done = loop.create_future()

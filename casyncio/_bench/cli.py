@@ -14,13 +14,16 @@ import fnmatch
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from . import drive, harness, plot, report, terminal
 
 ROUNDS = {"quick": 3, "full": 5}
 SECONDS = {"quick": 0.15, "full": 0.4}
-QUICK_LIMIT_S = 150  # rounds are left out so that the quick suite takes no longer
+TIMEOUT_S = {"quick": 12, "full": 30}
+# The quick suite gives up rounds to end in so many seconds, and rows when even that is not enough.
+QUICK_LIMIT_S, QUICK_END_S = 140, 155
 
 
 def chosen(args, able: list[str]) -> list[harness.Workload]:
@@ -57,9 +60,11 @@ def measure_row(
 
 
 def fitting_rounds(args, rows_left: int, each: int, follow: terminal.Follow) -> int:
-    """Return how many rounds the next row gets, so that a limited suite ends in time."""
+    """Return how many rounds the next row gets, so that a limited suite ends in time; 0: none."""
     if args.limit_s is None or not follow.done:
         return args.rounds
+    if follow.spent_s > args.limit_s + QUICK_END_S - QUICK_LIMIT_S:
+        return 0
     cell_s = follow.spent_s / follow.done
     rounds = int((args.limit_s - follow.spent_s) / (cell_s * rows_left * each))
     return max(1, min(args.rounds, rounds))
@@ -71,6 +76,10 @@ def measure_all(args, rows: list, who: list, data: dict) -> None:
     with terminal.Follow(len(rows) * len(who) * args.rounds) as follow:
         for i, row in enumerate(rows):
             rounds = fitting_rounds(args, len(rows) - i, len(who), follow)
+            if not rounds:
+                left_out = ", ".join(row.name for row in rows[i:])
+                terminal.err().line(f"this machine is too slow or too busy; left out: {left_out}")
+                break
             follow.skip((args.rounds - rounds) * len(who))
             fewer = fewer or rounds < args.rounds
             data["workloads"][row.name] = measure_row(args, row, who, rounds, follow)
@@ -92,11 +101,14 @@ def warn_of_load() -> None:
 def run(args) -> None:
     """Run the suite; what is measured when Ctrl+C comes is still reported."""
     limited = args.suite == "quick" and args.rounds is None and args.seconds is None
-    args.limit_s = QUICK_LIMIT_S if limited and not args.only else None
+    began = time.monotonic()
     args.rounds = args.rounds or ROUNDS[args.suite]
     args.seconds = args.seconds or SECONDS[args.suite]
+    args.timeout = args.timeout or TIMEOUT_S[args.suite]
     warn_of_load()
     who, machine = drive.start(args)
+    spent_s = time.monotonic() - began
+    args.limit_s = QUICK_LIMIT_S - spent_s if limited and not args.only else None
     rows = chosen(args, machine["workloads"])
     if not rows:
         sys.exit("no workload has such a name; see: python -m casyncio bench list")
@@ -140,6 +152,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--only", action="append", metavar="GLOB", help="rows of any suite (repeatable)")
     add("--plot", metavar="FILE.svg", help="draw the ratios to stock")
     drive.add_options(parser, ROUNDS["quick"], SECONDS["quick"])
+    parser.set_defaults(timeout=None)
     args = parser.parse_args(argv)
     if (args.command == "report") != bool(args.files):
         parser.error("'report', and only 'report', takes files")

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 
 GROUPS = (
     "programs",
+    "network",
     "callbacks",
     "timers",
     "switching",
     "sync",
     "threads",
     "processes",
-    "network",
     "trees",
     "memory",
     "startup",

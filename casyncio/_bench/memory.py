@@ -49,7 +49,7 @@ async def mem_pending_task(loop, n):
     return grown / n
 
 
-@workload(unit="B", start=100_000, quick=True)
+@workload(unit="B", start=100_000)
 async def mem_live_timer(loop, n):
     """A timer that waits."""
     before = rss()

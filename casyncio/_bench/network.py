@@ -226,7 +226,7 @@ def server_tcp_sock(loop_spec, seconds):
     return measure(loop_spec, seconds, "sock")
 
 
-@workload(unit="msg/s", shared=True, quick=True)
+@workload(unit="msg/s", shared=True)
 def server_unix_protocol(loop_spec, seconds):
     """UNIX sockets, a Protocol echoes 1 KiB to ten connections."""
     return measure(loop_spec, seconds, "protocol", "unix")

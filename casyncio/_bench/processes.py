@@ -15,7 +15,7 @@ async def run_true():
         raise RuntimeError("the child failed")
 
 
-@workload(start=10, limit=100, shared=True, quick=True)
+@workload(start=10, limit=100, shared=True)
 async def subprocess_sequential(loop, n):
     """One child after another."""
     for _ in range(n):

@@ -79,7 +79,7 @@ async def gather_1000(loop, n):
     return rounds * 1000
 
 
-@workload(start=1_000, quick=True)
+@workload(start=1_000)
 async def taskgroup_1000(loop, n):
     """A TaskGroup of a thousand tasks that finish at once."""
     rounds = max(1, n // 1000)
@@ -90,7 +90,7 @@ async def taskgroup_1000(loop, n):
     return rounds * 1000
 
 
-@workload(quick=True)
+@workload()
 async def future_pingpong(loop, n):
     """Two tasks wake each other through futures."""
     box = {"ping": loop.create_future(), "pong": loop.create_future()}

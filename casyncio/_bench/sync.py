@@ -72,7 +72,7 @@ async def event_wake_100(loop, n):
     return each * 100
 
 
-@workload(quick=True)
+@workload()
 async def timeout_around_sleep0(loop, n):
     """``asyncio.timeout`` round a short wait: a timer made and cancelled each time."""
     for _ in range(n):

@@ -39,7 +39,7 @@ async def run_in_executor(loop, n):
         await loop.run_in_executor(None, nothing)
 
 
-@workload(start=100, shared=True, quick=True)
+@workload(start=100, shared=True)
 async def to_thread(loop, n):
     """``asyncio.to_thread``, one call after another."""
     for _ in range(n):

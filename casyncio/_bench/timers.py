@@ -22,7 +22,7 @@ async def make_and_cancel(loop, n):
             await asyncio.sleep(0)
 
 
-@workload(start=2_000, quick=True)
+@workload(start=2_000)
 async def timer_schedule_cancel(loop, n):
     """A timer is made and cancelled at once, with no other timers."""
     await make_and_cancel(loop, n)

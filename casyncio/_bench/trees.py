@@ -31,7 +31,7 @@ async def sleep_leaf():
     await asyncio.sleep(0.01)
 
 
-@workload(unit="task/s", start=TASKS, limit=TASKS, quick=True)
+@workload(unit="task/s", start=TASKS, limit=TASKS)
 async def async_tree_none(loop, n):
     """Leaves that finish at once."""
     return await grow(n, noop)

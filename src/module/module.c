@@ -10,6 +10,7 @@
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
+#include "transport/clients.h"
 #include "transport/reader_feed.h"
 
 #include <stddef.h>
@@ -78,17 +79,20 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
 }
 
 PyDoc_STRVAR(use_transports_doc,
-"use_transports(socket_transport, server_knows_clients, /)\n--\n\n"
-"Make loops use this class for connections from now on; the flag tells\n"
-"whether Server._attach() takes the transport.");
+"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
+"--\n\n"
+"Make loops use this class for connections from now on; the flags tell\n"
+"whether Server._attach() takes the transport, and whether all it does is to\n"
+"put it into a WeakSet.");
 
 static PyObject *
 module_py_use_transports(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
     PyObject *transport;
-    int knows;
-    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &transport, &knows)) {
+    int knows, weak;
+    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
+                          &weak)) {
         return NULL;
     }
     if (st->StreamType == NULL ||
@@ -98,6 +102,7 @@ module_py_use_transports(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
     st->server_knows_clients = knows != 0;
+    st->clients_are_weak = weak != 0;
     Py_RETURN_NONE;
 }
 
@@ -121,19 +126,26 @@ module_py_use_eager_factory(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(use_streams_doc,
-"use_streams(reader, /)\n--\n\n"
-"Tell the class of readers whose instances are as the native half made them.");
+"use_streams(reader, protocol, /)\n--\n\n"
+"Tell the classes that programs see, whose instances are as their native\n"
+"halves made them.");
 
 static PyObject *
-module_py_use_streams(PyObject *module, PyObject *reader)
+module_py_use_streams(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
-    if (!PyType_Check(reader) ||
-        !PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType)) {
-        PyErr_SetString(PyExc_TypeError, "not a native reader class");
+    PyObject *reader, *protocol;
+    if (!PyArg_ParseTuple(args, "O!O!:use_streams", &PyType_Type, &reader,
+                          &PyType_Type, &protocol)) {
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
+        !PyType_IsSubtype((PyTypeObject *)protocol, st->StreamProtocolType)) {
+        PyErr_SetString(PyExc_TypeError, "not native classes");
         return NULL;
     }
     Py_XSETREF(st->StreamReaderClass, (PyTypeObject *)Py_NewRef(reader));
+    Py_XSETREF(st->StreamProtocolClass, (PyTypeObject *)Py_NewRef(protocol));
     Py_RETURN_NONE;
 }
 
@@ -201,7 +213,7 @@ static PyMethodDef module_methods[] = {
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
-    {"use_streams", module_py_use_streams, METH_O, use_streams_doc},
+    {"use_streams", module_py_use_streams, METH_VARARGS, use_streams_doc},
     {"use_late_result", module_py_use_late_result, METH_O,
      use_late_result_doc},
     {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
@@ -244,7 +256,7 @@ module_exec(PyObject *module)
     }
     st->empty_function = make_empty_function();
     if (st->empty_function == NULL || ca_sockobj_init(st) < 0 ||
-        ca_reader_feed_init(st) < 0) {
+        ca_reader_feed_init(st) < 0 || ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();
@@ -276,8 +288,10 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamProtocolType),
     offsetof(ca_state, StreamCallType),
     offsetof(ca_state, StreamReaderClass),
+    offsetof(ca_state, StreamProtocolClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),
+    offsetof(ca_state, empty_bytes),
     offsetof(ca_state, tasks_data),
     offsetof(ca_state, eager_tasks),
     offsetof(ca_state, eager_factories[0]),

@@ -81,6 +81,11 @@
     X(_force_close) \
     X(_attach) \
     X(_detach) \
+    X(_sockets) \
+    X(_clients) \
+    X(_pending_removals) \
+    X(_remove) \
+    X(add) \
     X(_fail_empty_waiter) \
     X(_start) \
     X(cancelled) \
@@ -141,7 +146,8 @@
     X(drain) \
     X(wait_closed) \
     X(_decref_socketios) \
-    X(_sendto_unusual)
+    X(_sendto_unusual) \
+    X(_ready)
 
 #define CA_NAME_INDEX(name) CA_STR_##name,
 enum {

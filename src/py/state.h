@@ -107,17 +107,23 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+    PyObject *StockServer;             /* strong; asyncio.base_events.Server */
+    PyObject *WeakSet;                 /* strong; of weakref */
+    unsigned int server_version;       /* the tags they had at import */
+    unsigned int weak_set_version;
 
     PyTypeObject *ReaderType;          /* the native halves of the streams */
     PyTypeObject *WriterType;
     PyTypeObject *StreamProtocolType;
     PyTypeObject *StreamCallType;
-    PyTypeObject *StreamReaderClass;   /* strong; class of _streams.py */
+    PyTypeObject *StreamReaderClass;   /* strong; classes of _streams.py */
+    PyTypeObject *StreamProtocolClass;
     PyObject *StockStreamWriter;       /* strong; asyncio's class */
     PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
     PyObject *LimitOverrunError;
     PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
     PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
+    PyObject *empty_bytes;             /* strong */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -171,6 +177,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */

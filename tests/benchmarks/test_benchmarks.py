@@ -261,6 +261,7 @@ def test_the_quick_suite_gives_up_rounds_rather_than_time():
     assert cli.fitting_rounds(Args, 20, 4, Spent(12, 6)) == 3
     assert cli.fitting_rounds(Args, 20, 4, Spent(12, 10)) == 2
     assert cli.fitting_rounds(Args, 20, 4, Spent(12, 60)) == 1
+    assert cli.fitting_rounds(Args, 20, 4, Spent(12, 170)) == 0
     Args.limit_s = None
     assert cli.fitting_rounds(Args, 20, 4, Spent(12, 60)) == 3
 
