@@ -100,7 +100,6 @@ if reason is None:
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
 
         if TYPE_CHECKING:  # of those that are borrowed
-
             _extra: dict[str, Any]
 
             def __del__(self) -> None: ...
