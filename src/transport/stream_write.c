@@ -150,7 +150,7 @@ ca_stream_flush(CaStream *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    ca_gathering_note_flush(&self->gathering, self->out.count);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     ssize_t err = send_all(self);
     if (err == 0) {
         return 0;
@@ -220,7 +220,7 @@ ca_stream_send_more(CaStream *self)
     }
     Py_INCREF(self);
     int result = ca_stream_maybe_resume(self);
-    if (result == 0 && self->out.count == 0 && self->blocked) {
+    if (result == 0 && ca_wqueue_count(&self->out) == 0 && self->blocked) {
         result = output_is_empty(self);
     }
     Py_DECREF(self);
@@ -289,7 +289,7 @@ write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
         return write_lost(self);
     }
     bool held = ca_stream_is_held(self);
-    if (self->out.count == 0 && !may_hold(self, nbytes)) {
+    if (ca_wqueue_count(&self->out) == 0 && !may_hold(self, nbytes)) {
         return write_at_once(self, op, data, nbytes);
     }
     if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
@@ -301,7 +301,8 @@ write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
     if (!held) {
         ca_dlist_append(&self->loop->held, &self->held.node);
     }
-    return self->out.nbytes < HELD_LIMIT ? 0 : ca_stream_flush(self);
+    return ca_wqueue_nbytes(&self->out) < HELD_LIMIT ? 0
+                                                     : ca_stream_flush(self);
 }
 
 /* RuntimeError when nothing may be written now; 0 or -1. */
@@ -492,7 +493,7 @@ stream_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
         return NULL;
     }
     self->eof = true;
-    if (self->out.count == 0 && self->conn_lost == 0 &&
+    if (ca_wqueue_count(&self->out) == 0 && self->conn_lost == 0 &&
         shutdown(ca_stream_fd(self), SHUT_WR) < 0) {
         return ca_raise_errno(-errno);
     }

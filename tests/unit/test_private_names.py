@@ -8,6 +8,7 @@ import inspect
 import os
 import socket
 import types
+import weakref
 from asyncio import (
     base_events,
     events,
@@ -146,3 +147,21 @@ def test_stock_datagram_transport_has_the_methods_that_are_borrowed():
         assert callable(getattr(stock, name))
     assert callable(futures._set_result_unless_cancelled)
     assert asyncio.DatagramTransport.__basicsize__ == asyncio.BaseTransport.__basicsize__
+
+
+@pytest.mark.skipif(
+    len(inspect.signature(base_events.Server._attach).parameters) < 2,
+    reason="servers know their connections from 3.13 on",
+)
+def test_a_server_keeps_its_connections_in_a_weak_set_of_the_known_kind(loop):
+    """Else ``_attach()`` and ``_detach()`` are called for every connection."""
+    server = base_events.Server(loop, [], None, None, 0, None, None)
+    clients = server._clients
+    assert type(clients) is weakref.WeakSet and server._sockets == []
+    assert type(clients.data) is set and type(clients._pending_removals) is list
+    assert callable(clients._remove)
+    names = [getattr(base_events.Server, name).__code__.co_names for name in ("_attach", "_detach")]
+    assert names == [
+        ("_sockets", "_clients", "add"),
+        ("_clients", "discard", "len", "_sockets", "_wakeup"),
+    ]
