@@ -22,7 +22,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions \
+        lint format shape layers stubtest bench netbench stress instructions libraries \
         docs dist wheels clean
 
 help:  ## this list
@@ -151,6 +151,14 @@ instructions:  ## instructions of hot paths, counted by valgrind, against their 
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/ceilings.py $(ARGS)
+
+libraries: VENV = build/venv/libraries
+libraries:  ## other libraries' own tests, on asyncio's loop and on casyncio's: make libraries ARGS="--only anyio"
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/libraries/run.py \
+		--folder $(CURDIR)/build/libraries $(ARGS)
 
 docs: VENV = build/venv/docs
 docs:  ## the manual as HTML, in build/docs; every warning and every broken link is an error
