@@ -126,19 +126,26 @@ module_py_use_eager_factory(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(use_streams_doc,
-"use_streams(reader, /)\n--\n\n"
-"Tell the class of readers whose instances are as the native half made them.");
+"use_streams(reader, protocol, /)\n--\n\n"
+"Tell the classes that programs see, whose instances are as their native\n"
+"halves made them.");
 
 static PyObject *
-module_py_use_streams(PyObject *module, PyObject *reader)
+module_py_use_streams(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
-    if (!PyType_Check(reader) ||
-        !PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType)) {
-        PyErr_SetString(PyExc_TypeError, "not a native reader class");
+    PyObject *reader, *protocol;
+    if (!PyArg_ParseTuple(args, "O!O!:use_streams", &PyType_Type, &reader,
+                          &PyType_Type, &protocol)) {
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
+        !PyType_IsSubtype((PyTypeObject *)protocol, st->StreamProtocolType)) {
+        PyErr_SetString(PyExc_TypeError, "not native classes");
         return NULL;
     }
     Py_XSETREF(st->StreamReaderClass, (PyTypeObject *)Py_NewRef(reader));
+    Py_XSETREF(st->StreamProtocolClass, (PyTypeObject *)Py_NewRef(protocol));
     Py_RETURN_NONE;
 }
 
@@ -206,7 +213,7 @@ static PyMethodDef module_methods[] = {
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
-    {"use_streams", module_py_use_streams, METH_O, use_streams_doc},
+    {"use_streams", module_py_use_streams, METH_VARARGS, use_streams_doc},
     {"use_late_result", module_py_use_late_result, METH_O,
      use_late_result_doc},
     {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
@@ -281,6 +288,7 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamProtocolType),
     offsetof(ca_state, StreamCallType),
     offsetof(ca_state, StreamReaderClass),
+    offsetof(ca_state, StreamProtocolClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),
     offsetof(ca_state, empty_bytes),

@@ -146,7 +146,8 @@
     X(drain) \
     X(wait_closed) \
     X(_decref_socketios) \
-    X(_sendto_unusual)
+    X(_sendto_unusual) \
+    X(_ready)
 
 #define CA_NAME_INDEX(name) CA_STR_##name,
 enum {

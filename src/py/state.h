@@ -116,7 +116,8 @@ typedef struct ca_state {
     PyTypeObject *WriterType;
     PyTypeObject *StreamProtocolType;
     PyTypeObject *StreamCallType;
-    PyTypeObject *StreamReaderClass;   /* strong; class of _streams.py */
+    PyTypeObject *StreamReaderClass;   /* strong; classes of _streams.py */
+    PyTypeObject *StreamProtocolClass;
     PyObject *StockStreamWriter;       /* strong; asyncio's class */
     PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
     PyObject *LimitOverrunError;

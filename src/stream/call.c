@@ -215,25 +215,12 @@ call_am_send(PyObject *op, PyObject *value, PyObject **result)
     }
 }
 
-/* Raise StopIteration(value); nothing for None. */
-static void
-raise_stop(PyObject *steal_value)
-{
-    if (steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    Py_DECREF(steal_value);
-}
-
 static PyObject *
 call_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (call_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        raise_stop(result);
+        ca_stop_raise(result);
         return NULL;
     }
     return result;
@@ -246,7 +233,7 @@ returned(PySendResult status, PyObject *steal_result)
     if (status != PYGEN_RETURN) {
         return steal_result;
     }
-    raise_stop(steal_result);
+    ca_stop_raise(steal_result);
     if (!PyErr_Occurred()) {
         PyErr_SetNone(PyExc_StopIteration);
     }

@@ -60,6 +60,7 @@ typedef struct CaSockCall {
     bool keep;                        /* the watch; the last try has set it: */
     bool drained;                      /* nothing is left to be received */
     bool holds;                        /* the socket, which stays open */
+    bool lost;                         /* the watch is another's by now */
 } CaSockCall;
 
 /* One per method. */
@@ -87,8 +88,8 @@ extern PyType_Spec ca_sockcall_spec;
  * (a metaclass). */
 bool ca_sockcall_is_plain(CaLoop *loop, PyObject *sock);
 
-/* The descriptor is ready: try again, and finish the future.  0, or -1 with
- * the exception that must leave the loop. */
+/* The descriptor is ready: try again now or in its turn, and finish the
+ * future.  0, or -1 with the exception that must leave the loop. */
 int ca_sockcall_ready(CaLoop *loop, CaSockCall *self);
 
 /* It will not be told of readiness any more: let go of the socket.  May run

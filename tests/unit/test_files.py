@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 
+BACKENDS = ["epoll", "io_uring"]  # poll does as epoll: threads
 pytestmark = pytest.mark.ours("asyncio has no files")
 
 TEXT = "first line\nsecond, longer line\n\nno newline at the end: ä€😀"

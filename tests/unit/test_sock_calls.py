@@ -1293,14 +1293,17 @@ def test_a_task_goes_on_in_the_turn_in_which_its_bytes_were_found(loop, turns):
     async def receive(sock):
         seen.append(await loop.sock_recv(sock, 10))
 
-    with stream_pair() as (a, b):
+    with stream_pair() as (a, b), stream_pair() as (c, d):
         seen = []
         task = loop.create_task(receive(a))
+        loop.add_reader(c, lambda: (seen.append("next reader"), loop.stop()))
         turns(loop, 2)
         b.send(b"hello")
-        turns(loop)
-        assert seen == [b"hello"]
+        d.send(b"x")
+        loop.run_forever()
+        assert set(seen) == {b"hello", "next reader"}
         assert task.done()
+        loop.remove_reader(c)
 
 
 def test_calls_on_many_sockets_finish_in_the_order_of_their_bytes(same):
