@@ -13,6 +13,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "py/stop.h"
 #include "stream/reader.h"
 
 #include <frameobject.h>
@@ -220,10 +221,24 @@ call_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (call_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        ca_stop_raise(result);
+        ca_stop_raise(((CaStreamCall *)op)->st, result);
         return NULL;
     }
     return result;
+}
+
+/* Raise StopIteration(value), which takes the reference. */
+static void
+raise_stop(PyObject *steal_value)
+{
+    PyObject *exc = steal_value == Py_None
+                        ? PyObject_CallNoArgs(PyExc_StopIteration)
+                        : PyObject_CallOneArg(PyExc_StopIteration,
+                                              steal_value);
+    Py_DECREF(steal_value);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
 }
 
 /* What send() and throw() return to Python. */
@@ -233,10 +248,7 @@ returned(PySendResult status, PyObject *steal_result)
     if (status != PYGEN_RETURN) {
         return steal_result;
     }
-    ca_stop_raise(steal_result);
-    if (!PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
+    raise_stop(steal_result);
     return NULL;
 }
 
