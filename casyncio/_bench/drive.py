@@ -75,6 +75,11 @@ def add_options(parser, rounds: int, seconds: float) -> None:
         metavar="NAME",
         help="casyncio once more, on this backend (repeatable)",
     )
+    add(
+        "--accelerate",
+        action="store_true",
+        help="casyncio once more, with install(accelerate=True)",
+    )
     add("--rounds", type=int, help=f"default {rounds}")
     add("--seconds", type=float, help=f"measured seconds of a cell, default {seconds}")
     add("--timeout", type=float, default=30, help="most seconds of one cell, default 30")
@@ -153,10 +158,12 @@ def contenders(args) -> tuple[list[Contender], dict]:
         Contender(f"casyncio-{name}", "casyncio:new_event_loop", {"CASYNCIO_BACKEND": name})
         for name in args.backend
     ]
+    if getattr(args, "accelerate", False):
+        wanted.append(Contender("casyncio-acc", KNOWN["casyncio"], {"BENCH_ACCELERATE": "1"}))
     versions = {}
     for one in wanted:
         try:
-            versions[one.name] = run_cell(args, "version", one.spec)["version"]
+            versions[one.name] = run_cell(args, "version", one.spec, contender=one)["version"]
         except Failed as error:
             terminal.err().line(f"left out: {one.name} ({error})")
     return [one for one in wanted if one.name in versions], versions

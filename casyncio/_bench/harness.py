@@ -84,8 +84,10 @@ def load_workloads() -> dict[str, Workload]:
 
 
 def loop_factory(spec: str) -> Callable:
-    """Return the object that ``module:factory`` names."""
+    """Return the object that ``module:factory`` names; the driver may want it accelerated."""
     module, _, attribute = spec.partition(":")
+    if os.environ.get("BENCH_ACCELERATE"):
+        importlib.import_module(module).install(accelerate=True)
     return getattr(importlib.import_module(module), attribute)
 
 

@@ -130,11 +130,11 @@ class Load:
         self.connect()
 
     def run(self, seconds):
-        """Exchange messages for some seconds; return how many were answered, and the time."""
+        """Exchange messages for some seconds, one at least; return how many, and the time."""
         count, began = 0, time.perf_counter()
         poll, socks, left, buffer = self.poller.poll, self.socks, self.left, self.buffer
         end = began + seconds
-        while (now := time.perf_counter()) < end:
+        while (now := time.perf_counter()) < end or not count:
             ready = poll(SILENCE_S)
             if not ready:
                 sys.exit("Error: the server does not answer")

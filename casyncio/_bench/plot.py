@@ -13,6 +13,7 @@ from . import report
 from .drive import STOCK
 
 COLOURS = {"casyncio": "#1b7f4d", "uvloop": "#3b6fb6", "rloop": "#c77b30", "leviathan": "#8a5fb0"}
+VARIANT_COLOUR = "#6cc495"  # casyncio on another backend, or accelerated
 OTHER_COLOUR, LOST_COLOUR, TEXT_COLOUR, LINE_COLOUR = "#888888", "#c0392b", "#333333", "#d0d0d0"
 LABELS, PLOT, VALUES = 230, 560, 70  # widths in pixels
 BAR, GAP, TOP, BOTTOM = 9, 8, 64, 30  # heights
@@ -69,7 +70,9 @@ def head(data: dict, loops: list[str]) -> list[str]:
 
 def colour(who: str) -> str:
     """Return the colour of a loop's bars."""
-    return COLOURS.get(who.partition("-")[0], OTHER_COLOUR)
+    if who.startswith(f"{report.OURS}-"):
+        return VARIANT_COLOUR
+    return COLOURS.get(who, OTHER_COLOUR)
 
 
 def row_parts(y: float, row: tuple, axis: Axis) -> list[str]:

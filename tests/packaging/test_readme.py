@@ -38,8 +38,8 @@ assert seen and set(seen) <= {casyncio.Loop}, seen
 """
 # What has to stand around an expression of the table so that a loop runs.
 FORMS = {
-    "asyncio.Runner(": "with {}  as runner: runner.run(main())",
-    "casyncio.install()": "{}; asyncio.run(main())",
+    "asyncio.Runner(": "with {} as runner: runner.run(main())",
+    "casyncio.install(": "{}; asyncio.run(main())",
     "casyncio.alias_uvloop()": "{}; import uvloop; uvloop.run(main())",
     "web.run_app(": "{}",
     "casyncio.run(": "{}",
