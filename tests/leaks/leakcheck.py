@@ -546,6 +546,41 @@ async def pipes(loop):
 
 
 @on_loop
+async def own_streams(loop):
+    import casyncio
+
+    server = await casyncio.start_server(_echo, "127.0.0.1", 0)
+    addr = server.sockets[0].getsockname()
+    await _talk(*await casyncio.open_connection(*addr), 50_000)
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.002)
+
+
+@on_loop
+async def own_reader(loop):
+    import casyncio
+
+    reader = casyncio.StreamReader(limit=8, loop=loop)
+    protocol = casyncio.StreamReaderProtocol(reader, loop=loop)
+    reads = [reader.read(9), reader.readexactly(9), reader.readline(), reader.read()]
+    for read in reads:
+        task = loop.create_task(read)
+        await asyncio.sleep(0)
+        task.cancel()
+        protocol.data_received(b"some")
+        await asyncio.gather(task, return_exceptions=True)
+    protocol.data_received(b"more than the limit\nand ")
+    with contextlib.suppress(ValueError):
+        await reader.readline()
+    waiting = loop.create_task(reader.readuntil(b"\n"))
+    await asyncio.sleep(0)
+    reader.set_exception(LookupError())
+    await asyncio.gather(waiting, return_exceptions=True)
+    protocol.connection_lost(OSError())
+
+
+@on_loop
 async def process(loop):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
