@@ -36,11 +36,22 @@ __all__ = [
     "Handle",
     "Loop",
     "Task",
+    "TaskGroup",
+    "Timeout",
     "TimerHandle",
     "__version__",
+    "as_completed",
+    "gather",
     "install",
     "new_event_loop",
     "run",
+    "shield",
+    "sleep",
+    "timeout",
+    "timeout_at",
+    "to_thread",
+    "wait",
+    "wait_for",
 ]
 
 _T = TypeVar("_T")
@@ -49,6 +60,19 @@ EventLoop = Loop
 
 if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
     EventLoopPolicy: Any
+    from asyncio import (
+        TaskGroup,
+        Timeout,
+        as_completed,
+        gather,
+        shield,
+        sleep,
+        timeout,
+        timeout_at,
+        to_thread,
+        wait,
+        wait_for,
+    )
 
 _enable_transports()
 
@@ -122,6 +146,16 @@ def _event_loop_policy() -> Any:
     return found
 
 
+def _combining(name: str) -> Any:
+    """Build gather() and the like when one of them is first wanted, and keep them."""
+    from casyncio import _combine
+
+    if name in _combine.NAMES:
+        for made, value in _combine.make(native=_stock_tasks_reason is None).items():
+            globals().setdefault(made, value)
+    return globals().get(name)
+
+
 def __getattr__(name: str) -> Any:
     if name == "EventLoopPolicy":
         return _event_loop_policy()
@@ -133,6 +167,8 @@ def __getattr__(name: str) -> Any:
         if globals().setdefault(name, made) is made:
             _guard.use_eager_factory(made)
         return globals()[name]
+    if name in __all__:
+        return _combining(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@
 #include "py/sockobj.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
+#include "task/combine.h"
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
@@ -132,6 +133,14 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_log_closed),
     NAME(_maybe_pause_protocol),
     NAME(_maybe_resume_protocol),
+    NAME(timeout),
+    NAME(return_exceptions),
+    NAME(set_exception),
+    NAME(_make_cancelled_error),
+    NAME(uncancel),
+    NAME(cr_await),
+    NAME(_on_timeout),
+    NAME(_on_task_done),
 };
 #undef NAME
 
@@ -149,10 +158,12 @@ make_names(ca_state *st)
     PyObject *context = st->names[CA_STR_context];
     st->kw_context = PyTuple_Pack(1, context);
     st->kw_loop = PyTuple_Pack(1, loop);
+    st->kw_msg = Py_BuildValue("(s)", "msg");
     st->kw_loop_name = PyTuple_Pack(2, loop, name);
     st->kw_loop_context = PyTuple_Pack(2, loop, context);
     st->kw_loop_name_context = PyTuple_Pack(3, loop, name, context);
     return st->kw_context == NULL || st->kw_loop == NULL ||
+                   st->kw_msg == NULL ||
                    st->kw_loop_name == NULL || st->kw_loop_context == NULL ||
                    st->kw_loop_name_context == NULL
                ? -1
@@ -182,6 +193,8 @@ static const struct {
      "extract_stack", false},
     {offsetof(ca_state, StockFuture), "_asyncio", "Future", false},
     {offsetof(ca_state, StockTask), "_asyncio", "Task", false},
+    {offsetof(ca_state, running_loop), "asyncio.events", "_get_running_loop",
+     false},
     {offsetof(ca_state, CancelledError), "asyncio.exceptions",
      "CancelledError", false},
     {offsetof(ca_state, InvalidStateError), "asyncio.exceptions",
@@ -309,6 +322,9 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
     if (st->FutureType == NULL || st->TaskType == NULL ||
         st->FutureIterType == NULL) {
+        return -1;
+    }
+    if (ca_combine_make_types(module, st) < 0) {
         return -1;
     }
     if (ca_registry_data_spec != NULL) {
@@ -499,7 +515,16 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_combining_doc,
+"use_combining(stock, gathering, timeout, group, gather_defers, "
+"group_forgets, /)\n--\n\n"
+"Take what asyncio has, by name, and the classes derived from ours; return\n"
+"sleep(), gather() and the like, by name.  The flags tell what differs\n"
+"between Pythons: gather() gives futures that are done a callback, too; a\n"
+"TaskGroup drops its fields when it is left.");
+
 static PyMethodDef module_methods[] = {
+    {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
     {"use_late_result", module_py_use_late_result, METH_O,
@@ -559,6 +584,15 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksDataType);
+    Py_VISIT(st->FunctionType);
+    Py_VISIT(st->CoroType);
+    Py_VISIT(st->GatherCallbackType);
+    Py_VISIT(st->GatheringType);
+    Py_VISIT(st->TimeoutType);
+    Py_VISIT(st->GroupType);
+    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
+        Py_VISIT(st->combine[i]);
+    }
     Py_VISIT(st->DatagramType);
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
@@ -598,6 +632,15 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksDataType);
+    Py_CLEAR(st->FunctionType);
+    Py_CLEAR(st->CoroType);
+    Py_CLEAR(st->GatherCallbackType);
+    Py_CLEAR(st->GatheringType);
+    Py_CLEAR(st->TimeoutType);
+    Py_CLEAR(st->GroupType);
+    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
+        Py_CLEAR(st->combine[i]);
+    }
     Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
@@ -631,6 +674,7 @@ module_clear(PyObject *module)
         Py_CLEAR(st->native_methods[i]);
     }
     Py_CLEAR(st->kw_loop);
+    Py_CLEAR(st->kw_msg);
     Py_CLEAR(st->kw_loop_name);
     Py_CLEAR(st->kw_loop_context);
     Py_CLEAR(st->kw_loop_name_context);
@@ -646,6 +690,7 @@ module_free(void *module)
     ca_freelist_clear(&st->timers);
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
+    ca_freelist_clear(&st->coros);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);
 }

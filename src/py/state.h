@@ -20,6 +20,34 @@ typedef struct {
     int count;
 } ca_freelist;
 
+/* Asyncio's own functions, which do what ours of task/combine.h leave to them.
+ */
+enum {
+    CA_COMBINE_SPEAKER,                /* any coroutine function, for words */
+    CA_COMBINE_SLEEP,
+    CA_COMBINE_GATHER,
+    CA_COMBINE_GATHER_CALLBACK,        /* that gather() enters in its children */
+    CA_COMBINE_WAIT_FOR,
+    CA_COMBINE_TIMEOUT,
+    CA_COMBINE_TIMEOUT_ENTER,          /* methods of Timeout */
+    CA_COMBINE_TIMEOUT_EXIT,
+    CA_COMBINE_TIMEOUT_EXPIRE,
+    CA_COMBINE_TIMEOUT_STATES,         /* a tuple: its states, as below */
+    CA_COMBINE_GROUP,                  /* the class TaskGroup */
+    CA_COMBINE_GROUP_ENTER,            /* methods of it */
+    CA_COMBINE_GROUP_EXIT,
+    CA_COMBINE_COUNT,
+};
+
+enum {
+    CA_TIMEOUT_CREATED,
+    CA_TIMEOUT_ENTERED,
+    CA_TIMEOUT_EXPIRING,
+    CA_TIMEOUT_EXPIRED,
+    CA_TIMEOUT_EXITED,
+    CA_TIMEOUT_STATES,
+};
+
 typedef struct ca_state {
     PyTypeObject *LoopType;            /* strong; so are all types below */
     PyTypeObject *HandleType;
@@ -31,6 +59,13 @@ typedef struct ca_state {
     PyTypeObject *TasksDataType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
+
+    PyTypeObject *FunctionType;        /* of task/combine.h */
+    PyTypeObject *CoroType;
+    PyTypeObject *GatherCallbackType;
+    PyTypeObject *GatheringType;       /* strong; classes of _combine.py, NULL */
+    PyTypeObject *TimeoutType;         /* until it has told us of them */
+    PyTypeObject *GroupType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 
@@ -44,6 +79,8 @@ typedef struct ca_state {
     PyObject *enter_task;              /* strong; see task/thread.c */
     PyObject *leave_task;              /* strong; likewise */
     PyObject *tasks_dict;              /* strong; that of asyncio.tasks */
+    PyObject *running_loop;            /* strong; asyncio's function */
+    PyObject *combine[CA_COMBINE_COUNT]; /* strong; see the enum */
     PyObject *eager_tasks;             /* strong; asyncio.tasks' set of them;
                                           NULL: this Python has none */
     PyObject *eager_factories[2];     /* strong; asyncio's and ours, or NULL */
@@ -95,6 +132,7 @@ typedef struct ca_state {
     PyObject *names[128];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
+    PyObject *kw_msg;
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
@@ -105,6 +143,7 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
     ca_freelist sock_calls;
+    ca_freelist coros;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
     int thread_loop;                   /* the running loop */
@@ -116,6 +155,8 @@ typedef struct ca_state {
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
+    bool combine_gather_defers;        /* also what is done gets a callback */
+    bool combine_group_forgets;        /* its fields when it is left */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
     bool socket_layout;                /* py/sockobj.c knows it */
@@ -232,6 +273,14 @@ enum {
     CA_STR__log_closed,
     CA_STR__maybe_pause_protocol,
     CA_STR__maybe_resume_protocol,
+    CA_STR_timeout,
+    CA_STR_return_exceptions,
+    CA_STR_set_exception,
+    CA_STR__make_cancelled_error,
+    CA_STR_uncancel,
+    CA_STR_cr_await,
+    CA_STR__on_timeout,
+    CA_STR__on_task_done,
     CA_STR_COUNT,
 };
 
