@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from asyncio import Barrier
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,16 +26,36 @@ except ImportError as _error:
         f"casyncio's native half is not beside {__file__!r} ({_error}); in a folder of sources, "
         "run Python from elsewhere or as python -P, so that the installed casyncio is found"
     ) from None
+from casyncio import _accelerate
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
+from casyncio._sync import (
+    BoundedSemaphore,
+    Condition,
+    Event,
+    LifoQueue,
+    Lock,
+    PriorityQueue,
+    Queue,
+    Semaphore,
+)
 from casyncio._transports import enable as _enable_transports
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
     "EventLoop",
     "EventLoopPolicy",
     "Future",
     "Handle",
+    "LifoQueue",
+    "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
+    "Semaphore",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -50,6 +71,7 @@ __all__ = [
     "timeout",
     "timeout_at",
     "to_thread",
+    "uninstall",
     "wait",
     "wait_for",
 ]
@@ -120,12 +142,18 @@ def run(
         return runner.run(main)
 
 
-def install() -> None:
+def install(*, accelerate: bool = False) -> None:
     """Make every loop that asyncio creates from now on a casyncio loop.
 
     Sets ``EventLoopPolicy`` as the event loop policy.  Loops that exist are left alone.
 
-    Raises RuntimeError where Python has no policies (announced for 3.16).
+    ``accelerate=True`` also replaces asyncio's primitives by ours, in asyncio's own modules: the
+    names in ``casyncio/_accelerate.py`` and no others.  Ours are subclasses of stock's, what was
+    made before goes on working, and doing it twice is harmless.  ``accelerate=False`` leaves them
+    as they are; ``uninstall()`` takes everything back.
+
+    Raises RuntimeError where Python has no policies (announced for 3.16), and when something else
+    has replaced one of the names; nothing is changed then.
     """
     from casyncio import _policy
 
@@ -133,7 +161,26 @@ def install() -> None:
         policy_class = _event_loop_policy()
     except AttributeError:
         raise RuntimeError(_policy._GONE) from None
+    changes = _accelerate.plan() if accelerate else []
     _policy.set_policy(policy_class)
+    _accelerate.apply(changes)
+
+
+def uninstall() -> None:
+    """Take back what ``install()`` has done: asyncio's own names, and Python's default policy.
+
+    Does nothing where nothing was done, and leaves a policy alone that somebody else has set.
+    Loops and primitives that exist go on working.
+
+    Raises RuntimeError when something else has replaced a name that we had replaced; nothing is
+    changed then.
+    """
+    from casyncio import _policy
+
+    _accelerate.undo()
+    policy_class = globals().get("EventLoopPolicy")
+    if policy_class is not None and _policy.is_current(policy_class):
+        _policy.set_policy(None)
 
 
 def _event_loop_policy() -> Any:

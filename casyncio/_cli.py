@@ -5,6 +5,8 @@
     python -m casyncio [options] -c code args...
     python -m casyncio info
 
+``--accelerate`` also gives the program our primitives, in the place of asyncio's.
+
 The program sees the ``sys.argv``, ``sys.path[0]`` and ``__main__`` that ``python`` itself
 would give it, and its exit status is that of ``python`` too.
 """
@@ -20,7 +22,7 @@ from importlib.machinery import SourceFileLoader
 from typing import NamedTuple, NoReturn
 
 USAGE = (
-    "usage: python -m casyncio [--backend NAME] [--debug] [--version] "
+    "usage: python -m casyncio [--backend NAME] [--accelerate] [--debug] [--version] "
     "(script | -m module | -c code | info) ..."
 )
 
@@ -33,6 +35,7 @@ class Options(NamedTuple):
     args: list[str]
     backend: str | None
     debug: bool
+    accelerate: bool
 
 
 def _refuse(message: str) -> NoReturn:
@@ -47,7 +50,7 @@ def parse(argv: list[str]) -> Options:
     after ``--help``.
     """
     backend: str | None = None
-    debug = False
+    debug = accelerate = False
     rest = list(argv)
     while rest:
         word = rest.pop(0)
@@ -59,8 +62,10 @@ def parse(argv: list[str]) -> Options:
                 _refuse("--backend needs a name")
         elif word == "--debug":
             debug = True
+        elif word == "--accelerate":
+            accelerate = True
         elif word == "--version":
-            return Options("version", "", rest, backend, debug)
+            return Options("version", "", rest, backend, debug, accelerate)
         elif word in ("-h", "--help"):
             print(f"{USAGE}\n{__doc__}")
             raise SystemExit(0)
@@ -68,13 +73,13 @@ def parse(argv: list[str]) -> Options:
             if not rest:
                 _refuse(f"argument expected for the {word} option")
             kind = "module" if word == "-m" else "code"
-            return Options(kind, rest[0], rest[1:], backend, debug)
+            return Options(kind, rest[0], rest[1:], backend, debug, accelerate)
         elif word.startswith("-") and word != "-":
             _refuse(f"unknown option {word}")
         elif word == "info" and not os.path.exists("info"):
-            return Options("info", "", rest, backend, debug)
+            return Options("info", "", rest, backend, debug, accelerate)
         else:
-            return Options("script", word, rest, backend, debug)
+            return Options("script", word, rest, backend, debug, accelerate)
     _refuse("nothing to run")
 
 
@@ -160,4 +165,7 @@ def _prepare(options: Options) -> None:
         _refuse(str(error))
     if options.debug:
         os.environ["PYTHONASYNCIODEBUG"] = "1"
-    casyncio.install()
+    try:
+        casyncio.install(accelerate=options.accelerate)
+    except RuntimeError as error:
+        _refuse(str(error))

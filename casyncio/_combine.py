@@ -16,6 +16,7 @@ from asyncio import coroutines, taskgroups, tasks, timeouts
 from typing import Any
 
 from casyncio import _native
+from casyncio._accelerate import Replacement
 
 # What users find as casyncio.X.
 NAMES = (
@@ -94,23 +95,12 @@ def _dress(function: Any, stock: Any) -> Any:
     return function
 
 
-def _make_classes() -> tuple[type, type, type]:
-    class _GatheringFuture(_native.GatheringFuture, tasks._GatheringFuture):  # type: ignore
-        __slots__ = ()
-
-    class Timeout(_native.Timeout, timeouts.Timeout):  # type: ignore
-        __doc__ = timeouts.Timeout.__doc__
-        __module__ = "casyncio"
-        __slots__ = ()
-
-    class TaskGroup(_native.TaskGroup, taskgroups.TaskGroup):  # type: ignore
-        __doc__ = taskgroups.TaskGroup.__doc__
-        __module__ = "casyncio"
-        __slots__ = ()
-
-    for made in (_GatheringFuture, Timeout, TaskGroup):
-        made.__qualname__ = made.__name__
-    return _GatheringFuture, Timeout, TaskGroup
+def _derive(native: Any, stock: Any, **keywords: Any) -> Any:
+    """Derive a class from the native half and, behind it, from asyncio's class."""
+    body = {"__doc__": stock.__doc__, "__module__": "casyncio", "__slots__": ()}
+    if keywords:
+        body["_replaces"] = stock
+    return types.new_class(stock.__name__, (native, stock), keywords, lambda ns: ns.update(body))
 
 
 def _stock() -> dict[str, Any]:
@@ -126,8 +116,7 @@ def _stock() -> dict[str, Any]:
         "timeout_exit": timeouts.Timeout.__aexit__,
         "timeout_expire": timeouts.Timeout._on_timeout,  # type: ignore[attr-defined]
         "timeout_states": tuple(
-            getattr(state, name)
-            for name in ("CREATED", "ENTERED", "EXPIRING", "EXPIRED", "EXITED")
+            getattr(state, name) for name in ("CREATED", "ENTERED", "EXPIRING", "EXPIRED", "EXITED")
         ),
         "group": taskgroups.TaskGroup,
         "group_enter": taskgroups.TaskGroup.__aenter__,
@@ -138,7 +127,9 @@ def _stock() -> dict[str, Any]:
 def _make() -> dict[str, Any]:
     """Return what is in C here, by name."""
     stock = _stock()
-    gathering, timeout_class, group_class = _make_classes()
+    gathering = _derive(_native.GatheringFuture, vars(tasks)["_GatheringFuture"])
+    timeout_class = _derive(_native.Timeout, timeouts.Timeout, metaclass=Replacement)
+    group_class = _derive(_native.TaskGroup, taskgroups.TaskGroup, metaclass=Replacement)
     made = _native.use_combining(
         stock,
         gathering,

@@ -11,6 +11,8 @@
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
+#include "sync/call.h"
+#include "sync/sync.h"
 #include "task/task.h"
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
@@ -163,8 +165,8 @@ make_names(ca_state *st)
     st->kw_loop_context = PyTuple_Pack(2, loop, context);
     st->kw_loop_name_context = PyTuple_Pack(3, loop, name, context);
     return st->kw_context == NULL || st->kw_loop == NULL ||
-                   st->kw_msg == NULL ||
-                   st->kw_loop_name == NULL || st->kw_loop_context == NULL ||
+                   st->kw_msg == NULL || st->kw_loop_name == NULL ||
+                   st->kw_loop_context == NULL ||
                    st->kw_loop_name_context == NULL
                ? -1
                : 0;
@@ -391,6 +393,26 @@ make_pipe_types(PyObject *module)
     return found < 0 ? -1 : 0;
 }
 
+/* Locks and queues, where deques are as we think. */
+static int
+make_sync_types(PyObject *module, ca_state *st)
+{
+    int fits = ca_sync_init(st);
+    if (fits <= 0 || st->FutureType == NULL) {
+        return fits < 0 ? -1 : 0;
+    }
+    st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
+    st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
+    st->sync.EventType = make_type(module, &ca_event_spec, NULL);
+    st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
+    st->sync.QueueType = make_type(module, &ca_queue_spec, NULL);
+    if (st->sync.SemaphoreType != NULL) {
+        st->sync.BoundedSemaphoreType = make_type(
+            module, &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 /* ---- the module ---- */
 
 PyDoc_STRVAR(note_fork_doc,
@@ -523,8 +545,34 @@ PyDoc_STRVAR(use_combining_doc,
 "between Pythons: gather() gives futures that are done a callback, too; a\n"
 "TaskGroup drops its fields when it is left.");
 
+PyDoc_STRVAR(use_sync_doc,
+"use_sync(event, semaphore_wakes_all, /)\n--\n\n"
+"Tell the class of the events that queues make, and whether this Python's\n"
+"Semaphore wakes as many as there is room for.");
+
+static PyObject *
+module_py_use_sync(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *event;
+    int wakes_all;
+    if (!PyArg_ParseTuple(args, "O!p:use_sync", &PyType_Type, &event,
+                          &wakes_all)) {
+        return NULL;
+    }
+    if (st->sync.EventType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)event, st->sync.EventType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native Event");
+        return NULL;
+    }
+    Py_XSETREF(st->sync.Event, Py_NewRef(event));
+    st->sync.semaphore_wakes_all = wakes_all != 0;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
     {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
+    {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
     {"use_late_result", module_py_use_late_result, METH_O,
@@ -566,6 +614,7 @@ module_exec(PyObject *module)
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
         make_datagram_type(module, st) < 0 || make_pipe_types(module) < 0 ||
+        make_sync_types(module, st) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -584,15 +633,6 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->TaskType);
     Py_VISIT(st->FutureIterType);
     Py_VISIT(st->TasksDataType);
-    Py_VISIT(st->FunctionType);
-    Py_VISIT(st->CoroType);
-    Py_VISIT(st->GatherCallbackType);
-    Py_VISIT(st->GatheringType);
-    Py_VISIT(st->TimeoutType);
-    Py_VISIT(st->GroupType);
-    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
-        Py_VISIT(st->combine[i]);
-    }
     Py_VISIT(st->DatagramType);
     Py_VISIT(st->SockCallType);
     Py_VISIT(st->SockWatchType);
@@ -618,7 +658,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     for (int i = 0; i < N_IMPORTS; i++) {
         Py_VISIT(*field(st, imports[i].where));
     }
-    return 0;
+    int result = ca_sync_visit_state(st, visit, arg);
+    return result != 0 ? result : ca_combine_visit_state(st, visit, arg);
 }
 
 static int
@@ -632,15 +673,6 @@ module_clear(PyObject *module)
     Py_CLEAR(st->TaskType);
     Py_CLEAR(st->FutureIterType);
     Py_CLEAR(st->TasksDataType);
-    Py_CLEAR(st->FunctionType);
-    Py_CLEAR(st->CoroType);
-    Py_CLEAR(st->GatherCallbackType);
-    Py_CLEAR(st->GatheringType);
-    Py_CLEAR(st->TimeoutType);
-    Py_CLEAR(st->GroupType);
-    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
-        Py_CLEAR(st->combine[i]);
-    }
     Py_CLEAR(st->DatagramType);
     Py_CLEAR(st->SockCallType);
     Py_CLEAR(st->SockWatchType);
@@ -673,8 +705,9 @@ module_clear(PyObject *module)
     for (size_t i = 0; i < Py_ARRAY_LENGTH(st->native_methods); i++) {
         Py_CLEAR(st->native_methods[i]);
     }
+    ca_sync_clear_state(st);
+    ca_combine_clear_state(st);
     Py_CLEAR(st->kw_loop);
-    Py_CLEAR(st->kw_msg);
     Py_CLEAR(st->kw_loop_name);
     Py_CLEAR(st->kw_loop_context);
     Py_CLEAR(st->kw_loop_name_context);
@@ -690,6 +723,7 @@ module_free(void *module)
     ca_freelist_clear(&st->timers);
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
+    ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->coros);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

@@ -26,7 +26,7 @@ enum {
     CA_COMBINE_SPEAKER,                /* any coroutine function, for words */
     CA_COMBINE_SLEEP,
     CA_COMBINE_GATHER,
-    CA_COMBINE_GATHER_CALLBACK,        /* that gather() enters in its children */
+    CA_COMBINE_GATHER_CALLBACK,        /* what gather() gives its children */
     CA_COMBINE_WAIT_FOR,
     CA_COMBINE_TIMEOUT,
     CA_COMBINE_TIMEOUT_ENTER,          /* methods of Timeout */
@@ -47,6 +47,36 @@ enum {
     CA_TIMEOUT_EXITED,
     CA_TIMEOUT_STATES,
 };
+/* What the room sync owns; all references strong, see sync/sync.c. */
+typedef struct {
+    PyTypeObject *CallType;            /* NULL, as the next: deques are not as
+                                          we think */
+    PyTypeObject *LockType;
+    PyTypeObject *EventType;
+    PyTypeObject *SemaphoreType;
+    PyTypeObject *BoundedSemaphoreType;
+    PyTypeObject *QueueType;
+    PyObject *Event;                   /* the class of casyncio/_sync.py */
+    PyObject *StockMixin;              /* asyncio's classes */
+    PyObject *StockLock;
+    PyObject *StockEvent;
+    PyObject *StockSemaphore;
+    PyObject *StockBoundedSemaphore;
+    PyObject *StockQueue;
+    PyObject *StockLifoQueue;
+    PyObject *StockPriorityQueue;
+    PyObject *QueueEmpty;
+    PyObject *QueueFull;
+    PyObject *QueueShutDown;           /* NULL: this Python has none */
+    PyObject *get_running_loop;        /* events._get_running_loop */
+    PyObject *heappush;
+    PyObject *heappop;
+    PyCFunction deque_append;          /* not references: of deque's methods */
+    PyCFunction deque_popleft;
+    PyCFunction deque_remove;
+    ca_freelist calls;
+    bool semaphore_wakes_all;          /* see sync/semaphore.c */
+} ca_sync_state;
 
 typedef struct ca_state {
     PyTypeObject *LoopType;            /* strong; so are all types below */
@@ -63,8 +93,8 @@ typedef struct ca_state {
     PyTypeObject *FunctionType;        /* of task/combine.h */
     PyTypeObject *CoroType;
     PyTypeObject *GatherCallbackType;
-    PyTypeObject *GatheringType;       /* strong; classes of _combine.py, NULL */
-    PyTypeObject *TimeoutType;         /* until it has told us of them */
+    PyTypeObject *GatheringType;       /* classes of casyncio/_combine.py; */
+    PyTypeObject *TimeoutType;         /* NULL until it has told us */
     PyTypeObject *GroupType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
@@ -136,6 +166,8 @@ typedef struct ca_state {
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
+
+    ca_sync_state sync;
 
     ca_freelist handles;
     ca_freelist timers;

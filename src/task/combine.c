@@ -20,7 +20,8 @@ plain_loop(ca_state *st, PyObject *loop)
 {
     const uint32_t unusual = CA_OVERRIDE_TIME | CA_OVERRIDE_CALL_AT |
                              CA_OVERRIDE_CALL_SOON | CA_OVERRIDE_HASH |
-                             CA_OVERRIDE_WATCHING | CA_OVERRIDE_COMBINING;
+                             CA_OVERRIDE_CREATE_FUTURE |
+                             CA_OVERRIDE_CREATE_TASK | CA_OVERRIDE_CALL_LATER;
     CaLoop *self = ca_future_native_loop(st, loop);
     return self != NULL && !self->closed &&
                    (ca_overrides_now(self) & unusual) == 0
@@ -178,10 +179,9 @@ static PyObject *
 function_tp_repr(PyObject *op)
 {
     PyObject *name = PyObject_GetAttrString(op, "__qualname__");
-    PyObject *text = name == NULL
-                         ? NULL
-                         : PyUnicode_FromFormat("<function %S at %p>", name,
-                                                op);
+    PyObject *text = name == NULL ? NULL
+                                  : PyUnicode_FromFormat("<function %S at %p>",
+                                                         name, op);
     Py_XDECREF(name);
     return text;
 }

@@ -91,6 +91,9 @@ PyObject *ca_coro_new(ca_state *st, const ca_coro_kind *kind,
 /* Go on as stock's coroutine of the same arguments.  May run Python. */
 PySendResult ca_coro_delegate(CaCoro *self, PyObject **result);
 
+/* Go on as that coroutine, which is `inner` and has been started. */
+PySendResult ca_coro_delegate_sent(CaCoro *self, PyObject **result);
+
 /* Go on as that coroutine, which has been started already and is to have
  * `exc` thrown in. */
 PySendResult ca_coro_delegate_thrown(CaCoro *self, PyObject *steal_inner,
@@ -135,6 +138,10 @@ PyObject *ca_wait_for_call(ca_state *st, PyObject *const *args,
 
 /* Make the types of these files; 0 or -1. */
 int ca_combine_make_types(PyObject *module, ca_state *st);
+
+/* What all this has in the state, for the module. */
+int ca_combine_visit_state(ca_state *st, visitproc visit, void *arg);
+void ca_combine_clear_state(ca_state *st);
 
 /* use_combining() of the module. */
 PyObject *ca_combine_use(PyObject *module, PyObject *args);

@@ -109,6 +109,12 @@ ca_coro_delegate(CaCoro *self, PyObject **result)
     if (self->inner == NULL) {
         return PYGEN_ERROR;
     }
+    return ca_coro_delegate_sent(self, result);
+}
+
+PySendResult
+ca_coro_delegate_sent(CaCoro *self, PyObject **result)
+{
     PySendResult status = PyIter_Send(self->inner, Py_None, result);
     if (status == PYGEN_NEXT) {
         self->state = CA_CORO_DELEGATED;
@@ -136,9 +142,9 @@ throw_on(CaCoro *self, PyObject *const *args, Py_ssize_t nargs,
 {
     PyObject *method = PyObject_GetAttr(self->inner,
                                         self->st->names[CA_STR_throw]);
-    *result = method == NULL ? NULL
-                             : PyObject_Vectorcall(method, args, (size_t)nargs,
-                                                   NULL);
+    *result = method == NULL
+                  ? NULL
+                  : PyObject_Vectorcall(method, args, (size_t)nargs, NULL);
     Py_XDECREF(method);
     return *result != NULL ? PYGEN_NEXT : ca_coro_stopped(result);
 }
@@ -260,10 +266,9 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     PyObject *none[3] = {Py_None, Py_None, Py_None};
     PyObject *speaker = PyObject_Vectorcall(st->combine[CA_COMBINE_SPEAKER],
                                             none, 0, NULL);
-    PyObject *method = speaker == NULL
-                           ? NULL
-                           : PyObject_GetAttr(speaker,
-                                              st->names[CA_STR_throw]);
+    PyObject *method = speaker == NULL ? NULL
+                                       : PyObject_GetAttr(
+                                             speaker, st->names[CA_STR_throw]);
     PyObject *result = method == NULL ? NULL
                                       : PyObject_Vectorcall(
                                             method, args, (size_t)nargs, NULL);
@@ -271,8 +276,8 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     Py_XDECREF(method);
     PyObject *exc = PyErr_GetRaisedException();
     if (speaker != NULL) {
-        PyObject *closed = PyObject_CallMethodNoArgs(
-            speaker, st->names[CA_STR_close]);
+        PyObject *closed = PyObject_CallMethodNoArgs(speaker,
+                                                     st->names[CA_STR_close]);
         Py_XDECREF(closed);
         Py_DECREF(speaker);
         PyErr_Clear();
@@ -351,8 +356,7 @@ static PyObject *
 closed(PySendResult status, PyObject *steal_result)
 {
     if (status == PYGEN_NEXT) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "coroutine ignored GeneratorExit");
+        PyErr_SetString(PyExc_RuntimeError, "coroutine ignored GeneratorExit");
         Py_DECREF(steal_result);
         return NULL;
     }

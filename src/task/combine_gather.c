@@ -461,8 +461,8 @@ gathering_py_cancel(PyObject *op, PyObject *args, PyObject *kwargs)
     PyObject *children = PySequence_Fast(self->children, "no children");
     bool any = false;
     int one = children == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0;
-         one >= 0 && i < PySequence_Fast_GET_SIZE(children); i++) {
+    for (Py_ssize_t i = 0; one >= 0 && i < PySequence_Fast_GET_SIZE(children);
+         i++) {
         PyObject *child = Py_NewRef(PySequence_Fast_GET_ITEM(children, i));
         one = cancel_child(st, child, msg);
         any = any || one > 0;

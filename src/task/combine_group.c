@@ -97,8 +97,7 @@ aenter_start(CaCoro *coro, PyObject **result)
 static PyObject *
 on_task_done(ca_state *st, CaGroup *self)
 {
-    return PyObject_GetAttr((PyObject *)self,
-                            st->names[CA_STR__on_task_done]);
+    return PyObject_GetAttr((PyObject *)self, st->names[CA_STR__on_task_done]);
 }
 
 /* Whether create_task() is to make a task as any other. */
@@ -188,8 +187,8 @@ group_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (st == NULL) {
         return NULL;
     }
-    CaLoop *loop = is_open(st, self) && bind_task(st, args, nargs, kwnames,
-                                                  &name, &context)
+    CaLoop *loop = is_open(st, self) &&
+                           bind_task(st, args, nargs, kwnames, &name, &context)
                        ? plain_loop_of(st, self)
                        : NULL;
     if (loop == NULL) {
@@ -304,45 +303,61 @@ aexit_start(CaCoro *coro, PyObject **result)
 }
 
 /* asyncio's __aexit__(), brought to where it waits: strong.  What it waits for
- * is a future of no consequence, since ours may be done; so it needs a task
- * to wait for, if there is none left. */
+ * is `future`, of no consequence, since ours may be done; so it needs a task
+ * to wait for, if there is none left.  When it began nothing was wrong. */
 static PyObject *
-stock_that_waits(CaCoro *coro)
+stock_that_waits(CaCoro *coro, PyObject *future)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
-    PyObject *future = ca_future_new((CaLoop *)self->loop);
     PyObject *yielded = NULL;
-    PyObject *inner = NULL;
-    if (future == NULL || PySet_Add(self->tasks, future) < 0) {
-        Py_XDECREF(future);
+    if (PySet_Add(self->tasks, future) < 0) {
         return NULL;
     }
+    char requested = self->parent_cancel_requested;
+    self->parent_cancel_requested = 0;
     Py_XSETREF(self->completed, Py_NewRef(future));
-    inner = ca_combine_call_stock(coro->st, coro->kind->stock, coro->args,
-                                  coro->nargs, NULL);
-    if (inner != NULL &&
-        PyIter_Send(inner, Py_None, &yielded) != PYGEN_NEXT) {
+    PyObject *inner = ca_combine_call_stock(coro->st, coro->kind->stock,
+                                            coro->args, coro->nargs, NULL);
+    if (inner != NULL && PyIter_Send(inner, Py_None, &yielded) != PYGEN_NEXT) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_SystemError,
                             "TaskGroup.__aexit__() did not wait");
         }
         Py_CLEAR(inner);
     }
+    self->parent_cancel_requested = requested;
+    Py_XDECREF(yielded);
     if (PySet_Discard(self->tasks, future) < 0) {
         Py_CLEAR(inner);
     }
-    Py_XDECREF(yielded);
-    Py_DECREF(future);
     return inner;
+}
+
+/* Go on as asyncio's coroutine from where it waits: with `exc` thrown in, or,
+ * if that is NULL, woken up. */
+static PySendResult
+go_on_as_stock(CaCoro *coro, PyObject *exc, PyObject **result)
+{
+    CaGroup *self = as_group(coro->args[ARG_GROUP]);
+    PyObject *future = ca_future_new((CaLoop *)self->loop);
+    PyObject *inner = future == NULL ? NULL : stock_that_waits(coro, future);
+    PySendResult status = PYGEN_ERROR;
+    if (inner != NULL && exc != NULL) {
+        status = ca_coro_delegate_thrown(coro, inner, exc, result);
+    } else if (inner != NULL) {
+        Py_XSETREF(coro->inner, inner);
+        if (ca_future_finish(coro->st, (CaFuture *)future, Py_True) == 0) {
+            status = ca_coro_delegate_sent(coro, result);
+        }
+    }
+    Py_XDECREF(future);
+    return status;
 }
 
 static PySendResult
 aexit_thrown(CaCoro *coro, PyObject *exc, PyObject **result)
 {
-    PyObject *inner = stock_that_waits(coro);
-    return inner == NULL
-               ? PYGEN_ERROR
-               : ca_coro_delegate_thrown(coro, inner, exc, result);
+    return go_on_as_stock(coro, exc, result);
 }
 
 /* The future is done: all tasks are, unless there are new ones. */
@@ -350,9 +365,10 @@ static PySendResult
 aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
-    CaFuture *fut = (CaFuture *)coro->future;
     PyObject *none = NULL;
-    PySendResult status = ca_coro_outcome(coro->st, fut, &none);
+    PySendResult status = ca_coro_outcome(coro->st, (CaFuture *)coro->future,
+                                          &none);
+    Py_CLEAR(coro->future);
     if (status == PYGEN_ERROR) {
         PyObject *exc = PyErr_GetRaisedException();
         status = aexit_thrown(coro, exc, result);
@@ -360,9 +376,9 @@ aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
         return status;
     }
     Py_XDECREF(none);
-    Py_CLEAR(coro->future);
     Py_CLEAR(self->completed);
-    return wait_for_tasks(coro, result);
+    return is_well(coro->st, self) ? wait_for_tasks(coro, result)
+                                   : go_on_as_stock(coro, NULL, result);
 }
 
 static PySendResult
@@ -419,8 +435,8 @@ group_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     if (nargs != 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "__aexit__() takes 3 arguments, got %zd", nargs);
+        PyErr_Format(PyExc_TypeError, "__aexit__() takes 3 arguments, got %zd",
+                     nargs);
         return NULL;
     }
     PyObject *all[4] = {op, args[0], args[1], args[2]};

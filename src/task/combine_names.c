@@ -65,6 +65,36 @@ ca_combine_make_types(PyObject *module, ca_state *st)
     return 0;
 }
 
+int
+ca_combine_visit_state(ca_state *st, visitproc visit, void *arg)
+{
+    Py_VISIT(st->FunctionType);
+    Py_VISIT(st->CoroType);
+    Py_VISIT(st->GatherCallbackType);
+    Py_VISIT(st->GatheringType);
+    Py_VISIT(st->TimeoutType);
+    Py_VISIT(st->GroupType);
+    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
+        Py_VISIT(st->combine[i]);
+    }
+    return 0;
+}
+
+void
+ca_combine_clear_state(ca_state *st)
+{
+    Py_CLEAR(st->FunctionType);
+    Py_CLEAR(st->CoroType);
+    Py_CLEAR(st->GatherCallbackType);
+    Py_CLEAR(st->GatheringType);
+    Py_CLEAR(st->TimeoutType);
+    Py_CLEAR(st->GroupType);
+    for (int i = 0; i < CA_COMBINE_COUNT; i++) {
+        Py_CLEAR(st->combine[i]);
+    }
+    Py_CLEAR(st->kw_msg);
+}
+
 /* Take what asyncio has; 0 or -1. */
 static int
 take_stock(ca_state *st, PyObject *stock)

@@ -14,9 +14,8 @@ begin_waiting(CaCoro *self, CaLoop *loop, double delay_s, PyObject **result)
         return PYGEN_ERROR;
     }
     self->future = future;
-    PyObject *rest[2] = {future, self->nargs > ARG_RESULT
-                                     ? self->args[ARG_RESULT]
-                                     : Py_None};
+    PyObject *rest[2] = {
+        future, self->nargs > ARG_RESULT ? self->args[ARG_RESULT] : Py_None};
     ca_call_args call = {
         .callback = self->st->late_result, .rest = rest, .nrest = 2};
     double now_s = ca_loop_time_s(loop);

@@ -32,8 +32,8 @@ as_timeout(PyObject *op)
 static PyObject *
 arm(CaLoop *loop, PyObject *op, double when_s)
 {
-    PyObject *callback = PyObject_GetAttr(
-        op, loop->st->names[CA_STR__on_timeout]);
+    PyObject *callback = PyObject_GetAttr(op,
+                                          loop->st->names[CA_STR__on_timeout]);
     PyObject *handle = callback == NULL
                            ? NULL
                            : ca_combine_arm(loop, callback, when_s);
@@ -177,8 +177,8 @@ timeout_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     if (nargs != 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "__aexit__() takes 3 arguments, got %zd", nargs);
+        PyErr_Format(PyExc_TypeError, "__aexit__() takes 3 arguments, got %zd",
+                     nargs);
         return NULL;
     }
     PyObject *all[4] = {op, args[0], args[1], args[2]};

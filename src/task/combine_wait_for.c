@@ -25,8 +25,8 @@ expire(PyObject *op, PyObject *Py_UNUSED(none))
     if (self->task == NULL) {
         Py_RETURN_NONE;
     }
-    PyObject *done = PyObject_CallMethodNoArgs(
-        (PyObject *)self->task, self->st->names[CA_STR_cancel]);
+    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self->task,
+                                               self->st->names[CA_STR_cancel]);
     if (done == NULL) {
         return NULL;
     }

@@ -32,10 +32,20 @@ LIMITS = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=bool(WISHED),
 )
-NAMES = "sleep gather wait wait_for shield timeout timeout_at Timeout TaskGroup as_completed".split()
+NAMES = (
+    "sleep gather wait wait_for shield timeout timeout_at Timeout TaskGroup as_completed".split()
+)
 
 # Frames that are functions of asyncio in Python, and no frames where they are in C.
-programs.LOOP_FRAMES += ("sleep", "__sleep0", "wait_for", "__aenter__", "__aexit__", "_aexit", "create_task")
+programs.LOOP_FRAMES += (
+    "sleep",
+    "__sleep0",
+    "wait_for",
+    "__aenter__",
+    "__aexit__",
+    "_aexit",
+    "create_task",
+)
 
 
 stock_clean = programs.clean
@@ -59,16 +69,6 @@ class Names:
 class World(programs.World):
     """Adds programs that combine coroutines, and groups whose tasks are kept in a plain set."""
 
-    def __init__(self, loop, elsewhere):
-        super().__init__(loop, elsewhere)
-        self.outers = []
-
-    def play(self, program):
-        try:
-            return super().play(program)
-        finally:
-            self.outers.clear()
-
     async def wait_group(self, who, bodies, body):
         async with programs.asyncio.TaskGroup() as group:
             for n, inner in enumerate(bodies):
@@ -89,11 +89,11 @@ class World(programs.World):
         coros += coros[:1]
         outer = programs.asyncio.gather(*coros, return_exceptions=returns)
         self.note(who, "gathering", repr(outer), [repr(c) for c in getattr(outer, "_children", ())])
-        self.outers.append(outer)
+        self.kept.append(outer)
         return repr(await outer)
 
     def act_cancel_outer(self, who, number, message):
-        outer = self.outers[number % len(self.outers)]
+        outer = [kept for kept in self.kept if asyncio.isfuture(kept)][number]
         return outer.cancel(programs.MESSAGES[message]), repr(outer)
 
     async def wait_two_timeouts(self, who, first, second, body):
