@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import os
 from asyncio import Barrier
 from collections.abc import Coroutine
@@ -26,19 +27,8 @@ except ImportError as _error:
         f"casyncio's native half is not beside {__file__!r} ({_error}); in a folder of sources, "
         "run Python from elsewhere or as python -P, so that the installed casyncio is found"
     ) from None
-from casyncio import _accelerate
 from casyncio._loop import Loop
 from casyncio._native import Handle, TimerHandle, __version__
-from casyncio._sync import (
-    BoundedSemaphore,
-    Condition,
-    Event,
-    LifoQueue,
-    Lock,
-    PriorityQueue,
-    Queue,
-    Semaphore,
-)
 from casyncio._transports import enable as _enable_transports
 
 __all__ = [
@@ -56,6 +46,9 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -65,9 +58,13 @@ __all__ = [
     "gather",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "timeout",
     "timeout_at",
     "to_thread",
@@ -80,9 +77,8 @@ _T = TypeVar("_T")
 
 EventLoop = Loop
 
-if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
-    EventLoopPolicy: Any
-    from asyncio import (
+if TYPE_CHECKING:  # at run time: loaded or made by __getattr__ when first asked for
+    from casyncio._combine import (
         TaskGroup,
         Timeout,
         as_completed,
@@ -95,6 +91,39 @@ if TYPE_CHECKING:  # at run time: made by __getattr__ when first asked for
         wait,
         wait_for,
     )
+    from casyncio._streams import (
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
+    from casyncio._sync import (
+        BoundedSemaphore,
+        Condition,
+        Event,
+        LifoQueue,
+        Lock,
+        PriorityQueue,
+        Queue,
+        Semaphore,
+    )
+
+    EventLoopPolicy: Any
+
+# Where the names are that a program may do without: it starts sooner then.
+_HOMES = {
+    **dict.fromkeys(("StreamReader", "StreamReaderProtocol", "StreamWriter"), "_streams"),
+    **dict.fromkeys(("open_connection", "open_unix_connection"), "_streams"),
+    **dict.fromkeys(("start_server", "start_unix_server"), "_streams"),
+    **dict.fromkeys(("BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"), "_sync"),
+    **dict.fromkeys(("LifoQueue", "PriorityQueue", "Queue"), "_sync"),
+    **dict.fromkeys(("TaskGroup", "Timeout", "timeout", "timeout_at", "wait_for"), "_combine"),
+    **dict.fromkeys(("as_completed", "gather", "shield", "sleep", "wait"), "_combine"),
+    "to_thread": "_combine",
+}
 
 _enable_transports()
 
@@ -155,7 +184,7 @@ def install(*, accelerate: bool = False) -> None:
     Raises RuntimeError where Python has no policies (announced for 3.16), and when something else
     has replaced one of the names; nothing is changed then.
     """
-    from casyncio import _policy
+    from casyncio import _accelerate, _policy
 
     try:
         policy_class = _event_loop_policy()
@@ -175,7 +204,7 @@ def uninstall() -> None:
     Raises RuntimeError when something else has replaced a name that we had replaced; nothing is
     changed then.
     """
-    from casyncio import _policy
+    from casyncio import _accelerate, _policy
 
     _accelerate.undo()
     policy_class = globals().get("EventLoopPolicy")
@@ -193,17 +222,10 @@ def _event_loop_policy() -> Any:
     return found
 
 
-def _combining(name: str) -> Any:
-    """Build gather() and the like when one of them is first wanted, and keep them."""
-    from casyncio import _combine
-
-    if name in _combine.NAMES:
-        for made, value in _combine.make(native=_stock_tasks_reason is None).items():
-            globals().setdefault(made, value)
-    return globals().get(name)
-
-
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        found = getattr(importlib.import_module(f"casyncio.{_HOMES[name]}"), name)
+        return globals().setdefault(name, found)
     if name == "EventLoopPolicy":
         return _event_loop_policy()
     if name == "eager_task_factory" and hasattr(asyncio, "create_eager_task_factory"):
@@ -214,8 +236,6 @@ def __getattr__(name: str) -> Any:
         if globals().setdefault(name, made) is made:
             _guard.use_eager_factory(made)
         return globals()[name]
-    if name in __all__:
-        return _combining(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

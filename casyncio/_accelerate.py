@@ -35,13 +35,13 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("asyncio.queues", "Queue", "casyncio._sync:Queue"),
     ("asyncio.queues", "LifoQueue", "casyncio._sync:LifoQueue"),
     ("asyncio.queues", "PriorityQueue", "casyncio._sync:PriorityQueue"),
-    ("asyncio.tasks", "sleep", "casyncio:sleep"),
-    ("asyncio.tasks", "gather", "casyncio:gather"),
-    ("asyncio.tasks", "wait_for", "casyncio:wait_for"),
-    ("asyncio.timeouts", "Timeout", "casyncio:Timeout"),
-    ("asyncio.timeouts", "timeout", "casyncio:timeout"),
-    ("asyncio.timeouts", "timeout_at", "casyncio:timeout_at"),
-    ("asyncio.taskgroups", "TaskGroup", "casyncio:TaskGroup"),
+    ("asyncio.tasks", "sleep", "casyncio._combine:sleep"),
+    ("asyncio.tasks", "gather", "casyncio._combine:gather"),
+    ("asyncio.tasks", "wait_for", "casyncio._combine:wait_for"),
+    ("asyncio.timeouts", "Timeout", "casyncio._combine:Timeout"),
+    ("asyncio.timeouts", "timeout", "casyncio._combine:timeout"),
+    ("asyncio.timeouts", "timeout_at", "casyncio._combine:timeout_at"),
+    ("asyncio.taskgroups", "TaskGroup", "casyncio._combine:TaskGroup"),
 )
 
 

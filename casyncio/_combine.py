@@ -8,18 +8,33 @@ those that would gain nothing: ``as_completed``, ``to_thread``.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import types
-from asyncio import coroutines, taskgroups, tasks, timeouts
+from asyncio import (
+    TaskGroup,
+    Timeout,
+    as_completed,
+    coroutines,
+    gather,
+    shield,
+    sleep,
+    taskgroups,
+    tasks,
+    timeout,
+    timeout_at,
+    timeouts,
+    to_thread,
+    wait,
+    wait_for,
+)
 from typing import Any
 
+import casyncio
 from casyncio import _native
 from casyncio._accelerate import Replacement
 
-# What users find as casyncio.X.
-NAMES = (
+__all__ = [
     "TaskGroup",
     "Timeout",
     "as_completed",
@@ -31,7 +46,7 @@ NAMES = (
     "to_thread",
     "wait",
     "wait_for",
-)
+]
 
 # The names that the code of asyncio's functions uses, those of one kind in a row.
 _KNOWN: dict[str, tuple[set[str], ...]] = {
@@ -160,16 +175,17 @@ def _timeout_at(timeout_class: Any) -> Any:
     return functools.update_wrapper(timeout_at, timeouts.timeout_at)
 
 
-def make(native: bool) -> dict[str, Any]:
-    """Return all of NAMES; asyncio's own where there are no native tasks to combine."""
-    found: dict[str, Any] = {}
-    if native:
-        try:
-            found = _make()
-        except (AttributeError, TypeError):
-            found = {}
+def _replacements() -> dict[str, Any]:
+    """Return what is to stand for asyncio's; nothing where there are no native tasks."""
+    if casyncio._stock_tasks_reason is not None:
+        return {}
+    try:
+        found = _make()
+    except (AttributeError, TypeError):
+        return {}  # asyncio is not as we know it
     if "Timeout" in found:
         found["timeout_at"] = _timeout_at(found["Timeout"])
-    for name in NAMES:
-        found.setdefault(name, getattr(asyncio, name))
     return found
+
+
+globals().update(_replacements())

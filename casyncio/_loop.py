@@ -20,13 +20,15 @@ import weakref
 from asyncio import base_events, events, format_helpers, unix_events
 from asyncio.log import logger
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from casyncio import _datagrams, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
 from casyncio._transports import Hooks, TransportTable
+
+if TYPE_CHECKING:  # loading the executors costs as much as all the rest of this package
+    from concurrent.futures import ThreadPoolExecutor
 
 # Private names of these are used below; each has a test that names it.
 _base_events: Any = base_events

@@ -141,6 +141,17 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+
+    PyTypeObject *ReaderType;          /* the native halves of the streams */
+    PyTypeObject *WriterType;
+    PyTypeObject *StreamProtocolType;
+    PyTypeObject *StreamCallType;
+    PyTypeObject *StreamReaderClass;   /* strong; class of _streams.py */
+    PyObject *StockStreamWriter;       /* strong; asyncio's class */
+    PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
+    PyObject *LimitOverrunError;
+    PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
+    PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -159,7 +170,7 @@ typedef struct ca_state {
                                           future with, or NULL, and ... */
     PyObject *late_result_code;        /* strong; ... its code at the import */
 
-    PyObject *names[128];              /* strong, interned; see CA_STR_* */
+    PyObject *names[192];              /* strong, interned; see CA_STR_* */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_msg;
@@ -176,6 +187,7 @@ typedef struct ca_state {
     ca_freelist future_iters;
     ca_freelist sock_calls;
     ca_freelist coros;
+    ca_freelist stream_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
     int thread_loop;                   /* the running loop */
@@ -191,6 +203,7 @@ typedef struct ca_state {
     bool combine_group_forgets;        /* its fields when it is left */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
@@ -307,12 +320,38 @@ enum {
     CA_STR__maybe_resume_protocol,
     CA_STR_timeout,
     CA_STR_return_exceptions,
-    CA_STR_set_exception,
     CA_STR__make_cancelled_error,
     CA_STR_uncancel,
     CA_STR_cr_await,
     CA_STR__on_timeout,
     CA_STR__on_task_done,
+    CA_STR_read,
+    CA_STR_readexactly,
+    CA_STR_readline,
+    CA_STR_readuntil,
+    CA_STR___anext__,
+    CA_STR_n,
+    CA_STR_separator,
+    CA_STR_feed_eof,
+    CA_STR_set_exception,
+    CA_STR_exc,
+    CA_STR_exception,
+    CA_STR_at_eof,
+    CA_STR__wakeup_waiter,
+    CA_STR__maybe_resume_transport,
+    CA_STR__wait_for_data,
+    CA_STR_resume_reading,
+    CA_STR_limit,
+    CA_STR_join,
+    CA_STR___init__,
+    CA_STR___del__,
+    CA_STR__stream_reader,
+    CA_STR__drain_helper,
+    CA_STR__get_close_waiter,
+    CA_STR__closed,
+    CA_STR__connection_lost,
+    CA_STR_drain,
+    CA_STR_wait_closed,
     CA_STR_COUNT,
 };
 

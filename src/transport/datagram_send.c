@@ -123,7 +123,7 @@ send_some(CaDatagram *self, ca_gather *g, int count, int *first)
         return 0;
     }
     *first += 1;
-    if (errno == EAGAIN || errno == EINTR) {
+    if (ca_errno_is_try_later(-errno)) {
         return send_by_stock(self, g->data[i], g->address[i]);
     }
     return ca_datagram_tell_error(self, -errno);

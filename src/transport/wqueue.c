@@ -1,7 +1,10 @@
 /* wqueue.c - see wqueue.h. */
 #include "transport/wqueue.h"
 
+#include <errno.h>
+
 enum {
+    IOV_COUNT = 64,                    /* chunks in one system call */
     FIRST_CHUNKS = 4,
     MOST_IDLE_CHUNKS = 64,             /* what an empty queue may keep */
 };
@@ -32,9 +35,9 @@ grow(ca_wqueue *queue)
     return 0;
 }
 
-int
-ca_wqueue_push(ca_wqueue *queue, PyObject *steal_owner, const char *data,
-               size_t nbytes)
+/* Append; takes the reference, also on failure.  0 or -1. */
+static int
+push(ca_wqueue *queue, PyObject *steal_owner, const char *data, size_t nbytes)
 {
     if (queue->count == queue->cap && grow(queue) < 0) {
         Py_DECREF(steal_owner);
@@ -50,19 +53,38 @@ ca_wqueue_push(ca_wqueue *queue, PyObject *steal_owner, const char *data,
 }
 
 int
-ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, int max)
+ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
+               size_t nbytes)
+{
+    PyObject *owner = PyMemoryView_Check(data) ? PyMemoryView_GET_BASE(data)
+                                               : data;
+    if (owner != NULL && PyBytes_CheckExact(owner)) {
+        return push(queue, Py_NewRef(owner), bytes, nbytes);
+    }
+    PyObject *copy = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
+    return copy == NULL ? -1
+                        : push(queue, copy, PyBytes_AS_STRING(copy), nbytes);
+}
+
+/* Describe up to IOV_COUNT chunks from the front; how many, and how many bytes
+ * in all. */
+static int
+peek(const ca_wqueue *queue, struct iovec *iov, size_t *nbytes)
 {
     int n = 0;
-    for (; n < max && (uint32_t)n < queue->count; n++) {
+    *nbytes = 0;
+    for (; n < IOV_COUNT && (uint32_t)n < queue->count; n++) {
         const ca_chunk *chunk = chunk_at(queue, (uint32_t)n);
         iov[n] = (struct iovec){.iov_base = (void *)chunk->data,
                                 .iov_len = chunk->nbytes};
+        *nbytes += chunk->nbytes;
     }
     return n;
 }
 
-void
-ca_wqueue_consume(ca_wqueue *queue, size_t nbytes)
+/* Take nbytes off the front. */
+static void
+consume(ca_wqueue *queue, size_t nbytes)
 {
     queue->nbytes -= nbytes;
     while (nbytes > 0) {
@@ -81,6 +103,25 @@ ca_wqueue_consume(ca_wqueue *queue, size_t nbytes)
     if (queue->count == 0 && queue->cap > MOST_IDLE_CHUNKS) {
         ca_wqueue_clear(queue);
     }
+}
+
+ssize_t
+ca_wqueue_drain(ca_wqueue *queue, ca_wqueue_send *send, const void *to, int fd)
+{
+    while (queue->count > 0) {
+        struct iovec iov[IOV_COUNT];
+        size_t offered;
+        int n_iov = peek(queue, iov, &offered);
+        ssize_t n = send(to, fd, iov, n_iov);
+        if (n < 0) {
+            return n;
+        }
+        consume(queue, (size_t)n);
+        if ((size_t)n < offered) {
+            return -EAGAIN;            /* it will not take more now */
+        }
+    }
+    return 0;
 }
 
 void

@@ -26,15 +26,19 @@ typedef struct {
     size_t nbytes;                     /* sum over all chunks */
 } ca_wqueue;
 
-/* Append; takes the reference, also on failure.  0 or -1. */
-int ca_wqueue_push(ca_wqueue *queue, PyObject *steal_owner, const char *data,
+/* Append bytes that lie in `data`, bytes-like: by reference when nobody can
+ * change them, else a copy.  0 or -1. */
+int ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
                    size_t nbytes);
 
-/* Describe up to max chunks from the front; how many. */
-int ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, int max);
+/* Offers some chunks to the kernel in one system call; bytes or -errno. */
+typedef ssize_t ca_wqueue_send(const void *to, int fd, const struct iovec *iov,
+                               int n_iov);
 
-/* Take nbytes off the front. */
-void ca_wqueue_consume(ca_wqueue *queue, size_t nbytes);
+/* Offer everything until nothing is left or the kernel refuses; 0 or
+ * -errno. */
+ssize_t ca_wqueue_drain(ca_wqueue *queue, ca_wqueue_send *send, const void *to,
+                        int fd);
 
 /* Drop everything and the memory too. */
 void ca_wqueue_clear(ca_wqueue *queue);

@@ -12,6 +12,7 @@ import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -65,6 +66,16 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("timeout") is None:
             # By thread: a loop hands an exception out of a signal handler to its own handler.
             item.add_marker(pytest.mark.timeout(60, method="thread"))
+
+
+@pytest.fixture
+def pair():
+    """Return a connected pair of non-blocking sockets."""
+    first, second = socket.socketpair()
+    first.setblocking(False)
+    second.setblocking(False)
+    with first, second:
+        yield first, second
 
 
 @pytest.fixture
