@@ -54,6 +54,16 @@ ca_coro_hide_stop(const char *message)
     PyErr_SetRaisedException(exc);
 }
 
+/* The same while an exception is on its way. */
+static PySendResult
+spend_failed(CaCoro *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    spend(self);
+    ca_error_restore(exc);
+    return PYGEN_ERROR;
+}
+
 /* What a kind's function has come to: the state follows. */
 static PySendResult
 settle(CaCoro *self, PySendResult status)
@@ -64,16 +74,12 @@ settle(CaCoro *self, PySendResult status)
         }
         return status;
     }
-    PyObject *exc = NULL;
-    if (status == PYGEN_ERROR) {
-        ca_coro_hide_stop("coroutine raised StopIteration");
-        exc = PyErr_GetRaisedException();
+    if (status == PYGEN_RETURN) {
+        spend(self);
+        return status;
     }
-    spend(self);
-    if (exc != NULL) {
-        ca_error_restore(exc);
-    }
-    return status;
+    ca_coro_hide_stop("coroutine raised StopIteration");
+    return spend_failed(self);
 }
 
 PySendResult
@@ -260,7 +266,8 @@ static PyObject *
 make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
 {
     const ca_state *st = self->st;
-    if (nargs == 1 && PyExceptionInstance_Check(args[0])) {
+    if (nargs == 1 && PyExceptionInstance_Check(args[0]) &&
+        self->state != CA_CORO_NEW) {
         return Py_NewRef(args[0]);
     }
     PyObject *none[3] = {Py_None, Py_None, Py_None};
@@ -303,12 +310,13 @@ refuses_to_throw(PyObject *const *args, Py_ssize_t nargs)
 static PySendResult
 throw_in(CaCoro *self, PyObject *exc, PyObject **result)
 {
-    int before = self->state;
     *result = NULL;
+    if (self->state == CA_CORO_NEW) {
+        (void)ca_coro_fail(exc);
+        return spend_failed(self);
+    }
     self->state = CA_CORO_RUNNING;
-    return settle(self, before == CA_CORO_NEW
-                            ? ca_coro_fail(exc)
-                            : self->kind->thrown(self, exc, result));
+    return settle(self, self->kind->thrown(self, exc, result));
 }
 
 PyDoc_STRVAR(throw_doc,

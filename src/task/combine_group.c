@@ -39,36 +39,6 @@ is_none(PyObject *field)
     return field == NULL || field == Py_None;
 }
 
-/* ---- birth ---- */
-
-static int
-group_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    CaGroup *self = as_group(op);
-    if (PyTuple_GET_SIZE(args) != 0 ||
-        (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)) {
-        PyErr_Format(PyExc_TypeError,
-                     "TaskGroup.__init__() takes 1 positional argument but "
-                     "%zd were given",
-                     PyTuple_GET_SIZE(args) + 1);
-        return -1;
-    }
-    PyObject *tasks = PySet_New(NULL);
-    if (tasks == NULL) {
-        return -1;
-    }
-    Py_XSETREF(self->tasks, tasks);
-    Py_CLEAR(self->loop);
-    Py_CLEAR(self->parent);
-    Py_CLEAR(self->base_error);
-    Py_CLEAR(self->completed);
-    PyObject *errors = PyList_New(0);
-    Py_XSETREF(self->errors, errors);
-    self->entered = self->exiting = 0;
-    self->aborting = self->parent_cancel_requested = 0;
-    return errors == NULL ? -1 : 0;
-}
-
 /* ---- entering ---- */
 
 static PySendResult
@@ -516,7 +486,6 @@ PyDoc_STRVAR(group_doc,
 
 static PyType_Slot group_slots[] = {
     {Py_tp_doc, (void *)group_doc},
-    {Py_tp_init, group_tp_init},
     {Py_tp_traverse, group_tp_traverse},
     {Py_tp_clear, group_tp_clear},
     {Py_tp_dealloc, group_tp_dealloc},
