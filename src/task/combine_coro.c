@@ -260,8 +260,9 @@ coro_py_send(PyObject *op, PyObject *value)
 
 /* ---- throwing ---- */
 
-/* What throw(*args) of a coroutine raises that has not been started: the
- * exception that is asked for, or a complaint.  Strong. */
+/* What throw(*args) raises, of the future that is awaited or of a coroutine
+ * that has not been started: the exception that is asked for, or a complaint.
+ * Strong. */
 static PyObject *
 make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -270,9 +271,10 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
         self->state != CA_CORO_NEW) {
         return Py_NewRef(args[0]);
     }
-    PyObject *none[3] = {Py_None, Py_None, Py_None};
-    PyObject *speaker = PyObject_Vectorcall(st->combine[CA_COMBINE_SPEAKER],
-                                            none, 0, NULL);
+    PyObject *speaker = self->future != NULL
+                            ? PyObject_GetIter(self->future)
+                            : PyObject_CallNoArgs(
+                                  st->combine[CA_COMBINE_SPEAKER]);
     PyObject *method = speaker == NULL ? NULL
                                        : PyObject_GetAttr(
                                              speaker, st->names[CA_STR_throw]);
@@ -346,7 +348,9 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *exc = make_thrown(self, args, nargs);
-    if (exc == NULL || refused) {
+    /* A complaint is raised where the coroutine waits, if it does. */
+    bool waits = self->state == CA_CORO_WAITING && nargs >= 1 && nargs <= 3;
+    if (exc == NULL || (refused && !waits)) {
         if (exc != NULL) {
             PyErr_SetRaisedException(exc);
         }
