@@ -54,17 +54,20 @@ __all__ = [
     "Timeout",
     "TimerHandle",
     "__version__",
+    "alias_uvloop",
     "as_completed",
     "gather",
     "install",
     "new_event_loop",
     "open_connection",
+    "open_file",
     "open_unix_connection",
     "run",
     "shield",
     "sleep",
     "start_server",
     "start_unix_server",
+    "stat",
     "timeout",
     "timeout_at",
     "to_thread",
@@ -145,8 +148,8 @@ os.register_at_fork(after_in_child=_native.note_fork)
 def new_event_loop(backend: str | None = None) -> Loop:
     """Return a new loop; fit to be a ``loop_factory``.
 
-    ``backend`` is ``"epoll"``, ``"poll"`` or ``"auto"``; when None, the environment variable
-    ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
+    ``backend`` is ``"epoll"``, ``"poll"``, ``"io_uring"`` or ``"auto"``; when None, the
+    environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
 
     Raises ValueError for an unknown backend and OSError when the kernel refuses.
     """
@@ -169,6 +172,39 @@ def run(
     factory = functools.partial(new_event_loop, backend)
     with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
         return runner.run(main)
+
+
+def open_file(
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    """Open a file for asynchronous use; the arguments and errors are those of ``open()``.
+
+    ``async with casyncio.open_file(path) as file``, or ``file = await casyncio.open_file(path)``;
+    then ``await file.read()``, ``async for line in file`` and so on, see ``casyncio._files``.
+
+    What the page cache holds is read at once.  The rest is done by the backend ``"io_uring"``
+    without threads, and by threads of the loop's executor on others, with the same results.
+    """
+    from casyncio import _files
+
+    return _files.open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+async def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Any:
+    """Return what ``os.stat()`` returns, without keeping the loop from running.
+
+    Raises the OSError of ``os.stat()``.
+    """
+    loop = asyncio.get_running_loop()
+    call = functools.partial(os.stat, path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    return await loop.run_in_executor(None, call)
 
 
 def install(*, accelerate: bool = False) -> None:
@@ -210,6 +246,21 @@ def uninstall() -> None:
     policy_class = globals().get("EventLoopPolicy")
     if policy_class is not None and _policy.is_current(policy_class):
         _policy.set_policy(None)
+
+
+def alias_uvloop() -> None:
+    """Make ``import uvloop`` give casyncio from now on, in this process.
+
+    For programs that ask for uvloop by name, such as a server's ``--loop uvloop``: the module
+    has uvloop's public names (``install``, ``run``, ``new_event_loop``, ``Loop``,
+    ``EventLoopPolicy``), whose loops are casyncio's.  uvloop need not be installed.  Child
+    processes are not reached; ``python -m casyncio --as-uvloop`` reaches them, too.
+
+    Raises RuntimeError when the real uvloop was imported before.
+    """
+    from casyncio import _uvloop
+
+    _uvloop.put_in_place()
 
 
 def _event_loop_policy() -> Any:

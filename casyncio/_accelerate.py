@@ -42,6 +42,13 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("asyncio.timeouts", "timeout", "casyncio._combine:timeout"),
     ("asyncio.timeouts", "timeout_at", "casyncio._combine:timeout_at"),
     ("asyncio.taskgroups", "TaskGroup", "casyncio._combine:TaskGroup"),
+    ("asyncio.streams", "StreamReader", "casyncio._streams:StreamReader"),
+    ("asyncio.streams", "StreamWriter", "casyncio._streams:StreamWriter"),
+    ("asyncio.streams", "StreamReaderProtocol", "casyncio._streams:StreamReaderProtocol"),
+    ("asyncio.streams", "open_connection", "casyncio._streams:open_connection"),
+    ("asyncio.streams", "start_server", "casyncio._streams:start_server"),
+    ("asyncio.streams", "open_unix_connection", "casyncio._streams:open_unix_connection"),
+    ("asyncio.streams", "start_unix_server", "casyncio._streams:start_unix_server"),
 )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import selectors
 import socket
 import sys
@@ -22,7 +21,7 @@ from asyncio.log import logger
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casyncio import _datagrams, _native
+from casyncio import _backends, _datagrams, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
 from casyncio._transports import Hooks, TransportTable
@@ -64,13 +63,15 @@ def _turn() -> Iterator[None]:
 class Loop(_native.Loop, Hooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
-    ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,
-    the environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
+    ``backend`` names the kernel interface: ``"epoll"``, ``"poll"``, ``"io_uring"`` or
+    ``"auto"``; when None, the environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"``
+    is the default.  What the environment asks for and the kernel refuses is replaced by
+    ``"auto"``; the attribute ``backend`` tells what it has become.
     ``selector`` is there because asyncio's loop has it, and must be None.
 
     Raises TypeError for a selector, ValueError for an unknown backend and OSError when the
-    kernel refuses.  A loop belongs to the thread that runs it; ``call_soon_threadsafe()`` is
-    for all others.
+    kernel refuses ``backend``.  A loop belongs to the thread that runs it;
+    ``call_soon_threadsafe()`` is for all others.
     """
 
     # What the constructors store.  With a slot for each, the instance has no dict until a
@@ -108,7 +109,7 @@ class Loop(_native.Loop, Hooks, PipeHooks, PidfdChildren, asyncio.SelectorEventL
             raise TypeError(
                 "casyncio.Loop does not take a selector; choose the kernel interface with backend="
             )
-        self._open(backend or os.environ.get("CASYNCIO_BACKEND") or "auto")
+        _backends.open_native(self, backend)
         base_events.BaseEventLoop.__init__(self)
         logger.debug("Using backend: %s", self.backend)
         # The debt of the two constructors that are skipped.

@@ -106,7 +106,7 @@ if _callback_code is None:  # another one than is known: all of it is stock's, t
         asyncio.StreamReaderProtocol.connection_made
     )
 _classes["StreamReaderProtocol"] = StreamReaderProtocol
-_native.use_streams(StreamReader)
+_native.use_streams(StreamReader, StreamReaderProtocol)
 
 open_connection = _rebound(_streams.open_connection)
 start_server = _rebound(_streams.start_server)

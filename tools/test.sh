@@ -114,6 +114,7 @@ for python in "${pythons[@]}"; do
     name=${python//\//-}
     step "stubtest-${name#-}" $M stubtest "VENV=build/venv/${name#-}"
 done
+step "docs" $M docs PYTHON="$newest"
 
 printf '\n=== times\n%s' "$table"
 printf '\n=== closing lines of pytest\n%s' "$closing"

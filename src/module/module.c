@@ -1,295 +1,242 @@
 /* module.c - birth and death of the extension; no behaviour lives here. */
-#include "api/api.h"
-#include "loop/handle.h"
-#include "loop/overrides.h"
-#include "module/functions.h"
+#include "module/imports.h"
+#include "module/types.h"
 #include "py/context.h"
 #include "py/freelist.h"
 #include "py/sockobj.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
-#include "stream/streams.h"
+#include "sync/sync.h"
 #include "task/combine.h"
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
-#include "sync/call.h"
-#include "sync/sync.h"
-#include "task/task.h"
-#include "transport/acceptor.h"
+#include "transport/clients.h"
 #include "transport/reader_feed.h"
-#include "transport/pipe.h"
-#include "transport/stream.h"
-#include "transport/datagram.h"
-#include "transport/sockcall.h"
-#include "transport/sockwatch.h"
 
 #include <stddef.h>
 
-/* ---- names ---- */
+/* ---- functions ---- */
 
-#define NAME(n) [CA_STR_##n] = #n
-static const char *const names[CA_STR_COUNT] = {
-    NAME(callback),
-    NAME(context),
-    NAME(delay),
-    NAME(when),
-    NAME(name),
-    NAME(coro),
-    NAME(run),
-    NAME(_run),
-    NAME(_cancelled),
-    NAME(fileno),
-    NAME(time),
-    NAME(call_at),
-    NAME(_run_once),
-    NAME(_transports),
-    NAME(data),
-    NAME(Future),
-    NAME(Task),
-    NAME(_callback_failed),
-    NAME(_callback_slow),
-    NAME(_check_callback),
-    NAME(_run_forever_setup),
-    NAME(_run_forever_cleanup),
-    NAME(_set_coroutine_origin_tracking),
-    NAME(_repr_info),
-    NAME(call_soon),
-    NAME(call_later),
-    NAME(call_soon_threadsafe),
-    NAME(create_task),
-    NAME(_ensure_fd_no_transport),
-    NAME(fd),
-    NAME(loop),
-    NAME(add_reader),
-    NAME(add_writer),
-    NAME(_add_reader),
-    NAME(_add_writer),
-    NAME(remove_reader),
-    NAME(remove_writer),
-    NAME(_remove_reader),
-    NAME(_remove_writer),
-    NAME(enabled),
-    NAME(set_debug),
-    NAME(throw),
-    NAME(cancel),
-    NAME(result),
-    NAME(get_loop),
-    NAME(_loop),
-    NAME(_asyncio_future_blocking),
-    NAME(add_done_callback),
-    NAME(close),
-    NAME(is_running),
-    NAME(send),
-    NAME(is_closing),
-    NAME(_read_eof),
-    NAME(_read_failed),
-    NAME(_read_ready),
-    NAME(_write_ready),
-    NAME(_log_eof),
-    NAME(_log_pause),
-    NAME(_log_resume),
-    NAME(_log_lost),
-    NAME(_flow_failed),
-    NAME(_fatal_error),
-    NAME(eof_received),
-    NAME(data_received),
-    NAME(get_buffer),
-    NAME(buffer_updated),
-    NAME(pause_writing),
-    NAME(resume_writing),
-    NAME(set_result),
-    NAME(connection_made),
-    NAME(connection_lost),
-    NAME(_call_connection_lost),
-    NAME(_force_close),
-    NAME(_attach),
-    NAME(_detach),
-    NAME(_fail_empty_waiter),
-    NAME(_start),
-    NAME(cancelled),
-    NAME(_make_sock),
-    NAME(_dropped),
-    NAME(_accepted),
-    NAME(_accept_failed),
-    NAME(_connection_failed),
-    NAME(_make_socket_transport),
-    NAME(_start_serving),
-    NAME(feed_data),
-    NAME(_stream_reader_wr),
-    NAME(_eof),
-    NAME(_buffer),
-    NAME(_waiter),
-    NAME(_limit),
-    NAME(_transport),
-    NAME(_paused),
-    NAME(pause_reading),
-    NAME(set_protocol),
-    NAME(protocol),
-    NAME(write),
-    NAME(writelines),
-    NAME(list_of_data),
-    NAME(addr),
-    NAME(datagram_received),
-    NAME(sendto),
-    NAME(_error_received),
-    NAME(create_future),
-    NAME(_log_closed),
-    NAME(_maybe_pause_protocol),
-    NAME(_maybe_resume_protocol),
-    NAME(timeout),
-    NAME(return_exceptions),
-    NAME(_make_cancelled_error),
-    NAME(uncancel),
-    NAME(cr_await),
-    NAME(_on_timeout),
-    NAME(_on_task_done),
-    NAME(read),
-    NAME(readexactly),
-    NAME(readline),
-    NAME(readuntil),
-    NAME(__anext__),
-    NAME(n),
-    NAME(separator),
-    NAME(feed_eof),
-    NAME(set_exception),
-    NAME(exc),
-    NAME(exception),
-    NAME(at_eof),
-    NAME(_wakeup_waiter),
-    NAME(_maybe_resume_transport),
-    NAME(_wait_for_data),
-    NAME(resume_reading),
-    NAME(limit),
-    NAME(join),
-    NAME(__init__),
-    NAME(__del__),
-    NAME(_stream_reader),
-    NAME(_drain_helper),
-    NAME(_get_close_waiter),
-    NAME(_closed),
-    NAME(_connection_lost),
-    NAME(drain),
-    NAME(wait_closed),
-};
-#undef NAME
+PyDoc_STRVAR(note_fork_doc,
+"note_fork()\n--\n\n"
+"Tell the loops of this process that it is a forked child: each cuts its\n"
+"ties with the parent's kernel objects before its next use of them.");
 
-static int
-make_names(ca_state *st)
+static PyObject *
+module_py_note_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
-    for (int i = 0; i < CA_STR_COUNT; i++) {
-        st->names[i] = PyUnicode_InternFromString(names[i]);
-        if (st->names[i] == NULL) {
-            return -1;
+    ca_reactor_note_fork();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(backends_doc,
+"backends()\n--\n\n"
+"Return the names of the kernel interfaces that are built in, best first.");
+
+static PyObject *
+module_py_backends(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    PyObject *list = PyList_New(0);
+    const ca_backend_vt *vt;
+    for (int i = 0; list != NULL && (vt = ca_backend_at(i)) != NULL; i++) {
+        PyObject *name = PyUnicode_FromString(vt->name);
+        if (name == NULL || PyList_Append(list, name) < 0) {
+            Py_CLEAR(list);
         }
+        Py_XDECREF(name);
     }
-    PyObject *loop = st->names[CA_STR_loop];
-    PyObject *name = st->names[CA_STR_name];
-    PyObject *context = st->names[CA_STR_context];
-    st->kw_context = PyTuple_Pack(1, context);
-    st->kw_loop = PyTuple_Pack(1, loop);
-    st->kw_msg = Py_BuildValue("(s)", "msg");
-    st->kw_loop_name = PyTuple_Pack(2, loop, name);
-    st->kw_loop_context = PyTuple_Pack(2, loop, context);
-    st->kw_loop_name_context = PyTuple_Pack(3, loop, name, context);
-    return st->kw_context == NULL || st->kw_loop == NULL ||
-                   st->kw_msg == NULL || st->kw_loop_name == NULL ||
-                   st->kw_loop_context == NULL ||
-                   st->kw_loop_name_context == NULL
-               ? -1
-               : 0;
+    return list;
 }
 
-/* ---- what we use of asyncio ---- */
+PyDoc_STRVAR(mirror_fields_doc,
+"mirror_fields(future, /)\n--\n\n"
+"Return what the mirror of the base struct shows of a Future or Task: a dict\n"
+"of addresses and flags.");
 
-static const struct {
-    size_t where;
-    const char *module;
-    const char *name;                  /* NULL: the module itself */
-    bool optional;
-} imports[] = {
-    {offsetof(ca_state, StockHandle), "asyncio.events", "Handle", false},
-    {offsetof(ca_state, StockTimerHandle), "asyncio.events", "TimerHandle",
-     false},
-    {offsetof(ca_state, StockThreadSafeHandle), "asyncio.events",
-     "_ThreadSafeHandle", true},
-    {offsetof(ca_state, StockBaseLoop), "asyncio.base_events", "BaseEventLoop",
-     false},
-    {offsetof(ca_state, StockSelectorLoop), "asyncio.selector_events",
-     "BaseSelectorEventLoop", false},
-    {offsetof(ca_state, futures_module), "asyncio.futures", NULL, false},
-    {offsetof(ca_state, tasks_module), "asyncio.tasks", NULL, false},
-    {offsetof(ca_state, extract_stack), "asyncio.format_helpers",
-     "extract_stack", false},
-    {offsetof(ca_state, StockFuture), "_asyncio", "Future", false},
-    {offsetof(ca_state, StockTask), "_asyncio", "Task", false},
-    {offsetof(ca_state, running_loop), "asyncio.events", "_get_running_loop",
-     false},
-    {offsetof(ca_state, CancelledError), "asyncio.exceptions",
-     "CancelledError", false},
-    {offsetof(ca_state, InvalidStateError), "asyncio.exceptions",
-     "InvalidStateError", false},
-    {offsetof(ca_state, iscoroutine), "asyncio.coroutines", "iscoroutine",
-     false},
-    {offsetof(ca_state, StockSocketTransport), "asyncio.selector_events",
-     "_SelectorSocketTransport", false},
-    {offsetof(ca_state, StockTransport), "asyncio.transports",
-     "_FlowControlMixin", false},
-    {offsetof(ca_state, BufferedProtocol), "asyncio.protocols",
-     "BufferedProtocol", false},
-    {offsetof(ca_state, StreamReader), "asyncio.streams", "StreamReader",
-     false},
-    {offsetof(ca_state, StreamReaderProtocol), "asyncio.streams",
-     "StreamReaderProtocol", false},
-    {offsetof(ca_state, StockStreamWriter), "asyncio.streams", "StreamWriter",
-     false},
-    {offsetof(ca_state, default_limit), "asyncio.streams", "_DEFAULT_LIMIT",
-     false},
-    {offsetof(ca_state, IncompleteReadError), "asyncio.exceptions",
-     "IncompleteReadError", false},
-    {offsetof(ca_state, LimitOverrunError), "asyncio.exceptions",
-     "LimitOverrunError", false},
-    {offsetof(ca_state, BaseSocket), "_socket", "socket", false},
-    {offsetof(ca_state, Socket), "socket", "socket", false},
-    {offsetof(ca_state, StockDatagramBase), "asyncio.transports",
-     "DatagramTransport", false},
-    {offsetof(ca_state, StockDatagram), "asyncio.selector_events",
-     "_SelectorDatagramTransport", false},
-    {offsetof(ca_state, deque), "collections", "deque", false},
-    {offsetof(ca_state, warn_unawaited), "warnings",
-     "_warn_unawaited_coroutine", true},
-    {offsetof(ca_state, family_inet), "socket", "AF_INET", false},
-#ifdef ENABLE_IPV6
-    {offsetof(ca_state, family_inet6), "socket", "AF_INET6", true},
-#endif
-    {offsetof(ca_state, socket_kinds[0]), "socket", "SOCK_STREAM", false},
-    {offsetof(ca_state, socket_kinds[1]), "socket", "SOCK_DGRAM", false},
-    {offsetof(ca_state, socket_kinds[2]), "socket", "SOCK_RAW", false},
+static PyObject *
+module_py_mirror_fields(PyObject *module, PyObject *future)
+{
+    return ca_guard_fields(PyModule_GetState(module), future);
+}
+
+PyDoc_STRVAR(use_native_tasks_doc,
+"use_native_tasks()\n--\n\n"
+"Make loops create Tasks and Futures of our own from now on.");
+
+static PyObject *
+module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
+{
+    ca_state *st = PyModule_GetState(module);
+    if (st->TaskType == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "there is no native Task");
+        return NULL;
+    }
+    if (!st->native_tasks && ca_registry_init(st) < 0) {
+        return NULL;
+    }
+    st->native_tasks = true;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_transports_doc,
+"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
+"--\n\n"
+"Make loops use this class for connections from now on; the flags tell\n"
+"whether Server._attach() takes the transport, and whether all it does is to\n"
+"put it into a WeakSet.");
+
+static PyObject *
+module_py_use_transports(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *transport;
+    int knows, weak;
+    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
+                          &weak)) {
+        return NULL;
+    }
+    if (st->StreamType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)transport, st->StreamType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native transport class");
+        return NULL;
+    }
+    Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
+    st->server_knows_clients = knows != 0;
+    st->clients_are_weak = weak != 0;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_eager_factory_doc,
+"use_eager_factory(factory, naming, /)\n--\n\n"
+"Tell that a task factory does nothing but make eager tasks: loops need not\n"
+"call it.  `naming` says what this Python does with the names of its tasks:\n"
+"1 sets one that is given, 2 sets it always, 3 passes it to the factory.");
+
+static PyObject *
+module_py_use_eager_factory(PyObject *module, PyObject *args)
+{
+    PyObject *factory;
+    int naming;
+    if (!PyArg_ParseTuple(args, "Oi:use_eager_factory", &factory, &naming) ||
+        ca_eager_learn_factory(PyModule_GetState(module), factory, naming) <
+            0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_streams_doc,
+"use_streams(reader, protocol, /)\n--\n\n"
+"Tell the classes that programs see, whose instances are as their native\n"
+"halves made them.");
+
+static PyObject *
+module_py_use_streams(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *reader, *protocol;
+    if (!PyArg_ParseTuple(args, "O!O!:use_streams", &PyType_Type, &reader,
+                          &PyType_Type, &protocol)) {
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
+        !PyType_IsSubtype((PyTypeObject *)protocol, st->StreamProtocolType)) {
+        PyErr_SetString(PyExc_TypeError, "not native classes");
+        return NULL;
+    }
+    Py_XSETREF(st->StreamReaderClass, (PyTypeObject *)Py_NewRef(reader));
+    Py_XSETREF(st->StreamProtocolClass, (PyTypeObject *)Py_NewRef(protocol));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_late_result_doc,
+"use_late_result(function, /)\n--\n\n"
+"Tell that function(future, result) sets the result of a future that is not\n"
+"cancelled, and does nothing else: handles need not call it.");
+
+static PyObject *
+module_py_use_late_result(PyObject *module, PyObject *function)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyFunction_Check(function)) {
+        PyErr_SetString(PyExc_TypeError, "a function was expected");
+        return NULL;
+    }
+    Py_XSETREF(st->late_result, Py_NewRef(function));
+    Py_XSETREF(st->late_result_code, Py_NewRef(PyFunction_GET_CODE(function)));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(adopt_sync_doc,
+"adopt_sync(cls, /)\n--\n\n"
+"Give a class that derives from one of ours its native methods once more, as\n"
+"its own: the interpreter calls those by a shorter way.");
+
+static PyObject *
+module_py_adopt_sync(PyObject *module, PyObject *cls)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyType_Check(cls)) {
+        PyErr_SetString(PyExc_TypeError, "a class was expected");
+        return NULL;
+    }
+    return ca_sync_adopt(st, (PyTypeObject *)cls) < 0 ? NULL : Py_NewRef(cls);
+}
+
+PyDoc_STRVAR(use_sync_doc,
+"use_sync(event, semaphore_wakes_all, /)\n--\n\n"
+"Tell the class of the events that queues make, and whether this Python's\n"
+"Semaphore wakes as many as there is room for.");
+
+static PyObject *
+module_py_use_sync(PyObject *module, PyObject *args)
+{
+    ca_state *st = PyModule_GetState(module);
+    PyObject *event;
+    int wakes_all;
+    if (!PyArg_ParseTuple(args, "O!p:use_sync", &PyType_Type, &event,
+                          &wakes_all)) {
+        return NULL;
+    }
+    if (st->sync.EventType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)event, st->sync.EventType)) {
+        PyErr_SetString(PyExc_TypeError, "not a native Event");
+        return NULL;
+    }
+    Py_XSETREF(st->sync.Event, Py_NewRef(event));
+    st->sync.semaphore_wakes_all = wakes_all != 0;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(use_combining_doc,
+"use_combining(stock, gathering, timeout, group, gather_defers, "
+"group_forgets, /)\n--\n\n"
+"Take what asyncio has, by name, and the classes derived from ours; return\n"
+"sleep(), gather() and the like, by name.  The flags tell what differs\n"
+"between Pythons: gather() gives futures that are done a callback, too; a\n"
+"TaskGroup drops its fields when it is left.");
+
+static PyMethodDef module_methods[] = {
+    {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
+    {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
+    {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
+    {"use_transports", module_py_use_transports, METH_VARARGS,
+     use_transports_doc},
+    {"use_streams", module_py_use_streams, METH_VARARGS, use_streams_doc},
+    {"use_late_result", module_py_use_late_result, METH_O,
+     use_late_result_doc},
+    {"use_eager_factory", module_py_use_eager_factory, METH_VARARGS,
+     use_eager_factory_doc},
+    {"mirror_fields", module_py_mirror_fields, METH_O, mirror_fields_doc},
+    {"use_native_tasks", module_py_use_native_tasks, METH_NOARGS,
+     use_native_tasks_doc},
+    {"note_fork", module_py_note_fork, METH_NOARGS, note_fork_doc},
+    {"backends", module_py_backends, METH_NOARGS, backends_doc},
+    {0},
 };
-enum { N_IMPORTS = sizeof(imports) / sizeof(imports[0]) };
 
-/* The field of the state at byte offset `where`: a strong reference. */
-static PyObject **
-field(ca_state *st, size_t where)
-{
-    return (PyObject **)((char *)st + where);
-}
-
-static int
-import_one(ca_state *st, int i)
-{
-    PyObject *found = PyImport_ImportModule(imports[i].module);
-    if (found != NULL && imports[i].name != NULL) {
-        Py_SETREF(found, PyObject_GetAttrString(found, imports[i].name));
-    }
-    if (found == NULL && imports[i].optional &&
-        PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        return 0;
-    }
-    *field(st, imports[i].where) = found;
-    return found == NULL ? -1 : 0;
-}
+/* ---- the module ---- */
 
 /* A function whose only effect is that the interpreter runs: it looks at its
  * pending work when a function of Python starts. */
@@ -310,178 +257,16 @@ make_empty_function(void)
     return found;
 }
 
-/* ---- types ---- */
-
-static int
-make_types(PyObject *module, ca_state *st)
-{
-    st->HandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &ca_handle_spec, NULL);
-    if (st->HandleType == NULL) {
-        return -1;
-    }
-    st->TimerHandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &ca_timer_handle_spec, (PyObject *)st->HandleType);
-    st->LoopType = (PyTypeObject *)ca_loop_type_new(module);
-    if (st->TimerHandleType == NULL || st->LoopType == NULL ||
-        PyModule_AddType(module, st->HandleType) < 0 ||
-        PyModule_AddType(module, st->TimerHandleType) < 0 ||
-        PyModule_AddType(module, st->LoopType) < 0) {
-        return -1;
-    }
-    return ca_overrides_init(st);
-}
-
-static PyTypeObject *
-make_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
-    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
-        Py_CLEAR(type);
-    }
-    return (PyTypeObject *)type;
-}
-
-/* Future and Task, where the mirror has the size of the base. */
-static int
-make_task_types(PyObject *module, ca_state *st)
-{
-    ca_dlist_init(&st->all_tasks);
-    st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
-    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    if (st->SockCallType == NULL || st->SockWatchType == NULL) {
-        return -1;
-    }
-    if (!ca_guard_sizes_fit(st)) {
-        return 0;
-    }
-    st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
-    st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
-    st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
-    if (st->FutureType == NULL || st->TaskType == NULL ||
-        st->FutureIterType == NULL) {
-        return -1;
-    }
-    if (ca_combine_make_types(module, st) < 0) {
-        return -1;
-    }
-    if (ca_registry_data_spec != NULL) {
-        st->TasksDataType = make_type(module, ca_registry_data_spec,
-                                      &PySet_Type);
-        return st->TasksDataType == NULL ? -1 : 0;
-    }
-    return 0;
-}
-
-/* Transports, where the base looks as we think. */
-static int
-make_transport_types(PyObject *module, ca_state *st)
-{
-    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
-    if (st->AcceptorType == NULL) {
-        return -1;
-    }
-    st->StreamType = (PyTypeObject *)ca_stream_type_new(module, st);
-    if (st->StreamType == NULL) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
-    return PyModule_AddType(module, st->StreamType);
-}
-
-/* Datagram transports, where the base has the fields that are known. */
-static int
-make_datagram_type(PyObject *module, ca_state *st)
-{
-    if (ca_datagram_base_fits(st)) {
-        st->DatagramType = make_type(module, &ca_datagram_spec,
-                                     (PyTypeObject *)st->StockDatagramBase);
-        return st->DatagramType == NULL ? -1 : 0;
-    }
-    return 0;
-}
-
-/* Add the type to the module and let go of it: 1, 0 when there is none, -1
- * with an exception. */
-static int
-add_type(PyObject *module, PyObject *steal_type)
-{
-    if (steal_type == NULL) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
-    int result = PyModule_AddType(module, (PyTypeObject *)steal_type);
-    Py_DECREF(steal_type);
-    return result < 0 ? -1 : 1;
-}
-
-/* Transports for pipes, where the base looks as we think. */
-static int
-make_pipe_types(PyObject *module)
-{
-    PyObject *base = ca_pipe_type_new(module);
-    int found = add_type(module, Py_XNewRef(base));
-    if (found > 0) {
-        found = add_type(module, ca_read_pipe_type_new(module, base));
-    }
-    if (found > 0) {
-        found = add_type(module, ca_write_pipe_type_new(module, base));
-    }
-    Py_XDECREF(base);
-    return found < 0 ? -1 : 0;
-}
-
-/* Locks and queues, where deques are as we think. */
-static int
-make_sync_types(PyObject *module, ca_state *st)
-{
-    int fits = ca_sync_init(st);
-    if (fits <= 0 || st->FutureType == NULL) {
-        return fits < 0 ? -1 : 0;
-    }
-    st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
-    st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
-    st->sync.EventType = make_type(module, &ca_event_spec, NULL);
-    st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
-    st->sync.QueueType = make_type(module, &ca_queue_spec, NULL);
-    if (st->sync.SemaphoreType != NULL) {
-        st->sync.BoundedSemaphoreType = make_type(
-            module, &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
-    }
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-/* The native halves of the streams. */
-static int
-make_stream_types(PyObject *module, ca_state *st)
-{
-    st->ReaderType = make_type(module, &ca_reader_spec, NULL);
-    st->WriterType = make_type(module, &ca_writer_spec, NULL);
-    st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
-    st->StreamCallType = make_type(module, &ca_call_spec, NULL);
-    return st->ReaderType == NULL || st->WriterType == NULL ||
-                   st->StreamProtocolType == NULL || st->StreamCallType == NULL
-               ? -1
-               : ca_streams_init(st);
-}
-
-/* ---- the module ---- */
-
 static int
 module_exec(PyObject *module)
 {
     ca_state *st = PyModule_GetState(module);
-    if (make_names(st) < 0) {
+    if (ca_names_init(st) < 0 || ca_imports_init(st) < 0) {
         return -1;
-    }
-    for (int i = 0; i < N_IMPORTS; i++) {
-        if (import_one(st, i) < 0) {
-            return -1;
-        }
     }
     st->empty_function = make_empty_function();
-    if (st->empty_function == NULL) {
-        return -1;
-    }
-    if (ca_sockobj_init(st) < 0 || ca_reader_feed_init(st) < 0) {
+    if (st->empty_function == NULL || ca_sockobj_init(st) < 0 ||
+        ca_reader_feed_init(st) < 0 || ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();
@@ -489,61 +274,75 @@ module_exec(PyObject *module)
         return -1;
     }
     st->context_sharing = sharing != 0;
-    if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
-        make_transport_types(module, st) < 0 ||
-        make_datagram_type(module, st) < 0 || make_pipe_types(module) < 0 ||
-        make_sync_types(module, st) < 0 || make_stream_types(module, st) < 0 ||
-        PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
-            0) {
+    if (ca_types_init(module, st) < 0) {
         return -1;
     }
-    return 0;
+    return PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION);
+}
+
+/* The strong references of the state that no other file looks after. */
+static const size_t owned[] = {
+    offsetof(ca_state, LoopType),
+    offsetof(ca_state, HandleType),
+    offsetof(ca_state, TimerHandleType),
+    offsetof(ca_state, FutureType),
+    offsetof(ca_state, TaskType),
+    offsetof(ca_state, FutureIterType),
+    offsetof(ca_state, TasksDataType),
+    offsetof(ca_state, DatagramType),
+    offsetof(ca_state, SockCallType),
+    offsetof(ca_state, SockWatchType),
+    offsetof(ca_state, FileJobType),
+    offsetof(ca_state, ReaderType),
+    offsetof(ca_state, WriterType),
+    offsetof(ca_state, StreamProtocolType),
+    offsetof(ca_state, StreamCallType),
+    offsetof(ca_state, StreamReaderClass),
+    offsetof(ca_state, StreamProtocolClass),
+    offsetof(ca_state, stream_methods[0]),
+    offsetof(ca_state, stream_methods[1]),
+    offsetof(ca_state, empty_bytes),
+    offsetof(ca_state, tasks_data),
+    offsetof(ca_state, eager_tasks),
+    offsetof(ca_state, eager_factories[0]),
+    offsetof(ca_state, eager_factories[1]),
+    offsetof(ca_state, current_tasks),
+    offsetof(ca_state, enter_task),
+    offsetof(ca_state, leave_task),
+    offsetof(ca_state, tasks_dict),
+    offsetof(ca_state, empty_function),
+    offsetof(ca_state, feed_method),
+    offsetof(ca_state, received_method),
+    offsetof(ca_state, StreamType),
+    offsetof(ca_state, AcceptorType),
+    offsetof(ca_state, SocketTransport),
+    offsetof(ca_state, socket_fileno),
+    offsetof(ca_state, socket_methods),
+    offsetof(ca_state, FileIO),
+    offsetof(ca_state, StopType),
+    offsetof(ca_state, no_args),
+    offsetof(ca_state, late_result),
+    offsetof(ca_state, late_result_code),
+};
+
+/* The i-th of them. */
+static PyObject **
+owned_field(ca_state *st, size_t i)
+{
+    return (PyObject **)((char *)st + owned[i]);
 }
 
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     ca_state *st = PyModule_GetState(module);
-    Py_VISIT(st->LoopType);
-    Py_VISIT(st->HandleType);
-    Py_VISIT(st->TimerHandleType);
-    Py_VISIT(st->FutureType);
-    Py_VISIT(st->TaskType);
-    Py_VISIT(st->FutureIterType);
-    Py_VISIT(st->TasksDataType);
-    Py_VISIT(st->DatagramType);
-    Py_VISIT(st->SockCallType);
-    Py_VISIT(st->SockWatchType);
-    Py_VISIT(st->ReaderType);
-    Py_VISIT(st->WriterType);
-    Py_VISIT(st->StreamProtocolType);
-    Py_VISIT(st->StreamCallType);
-    Py_VISIT(st->StreamReaderClass);
-    Py_VISIT(st->stream_methods[0]);
-    Py_VISIT(st->stream_methods[1]);
-    Py_VISIT(st->tasks_data);
-    Py_VISIT(st->eager_tasks);
-    Py_VISIT(st->eager_factories[0]);
-    Py_VISIT(st->eager_factories[1]);
-    Py_VISIT(st->current_tasks);
-    Py_VISIT(st->enter_task);
-    Py_VISIT(st->leave_task);
-    Py_VISIT(st->tasks_dict);
-    Py_VISIT(st->empty_function);
-    Py_VISIT(st->feed_method);
-    Py_VISIT(st->received_method);
-    Py_VISIT(st->StreamType);
-    Py_VISIT(st->AcceptorType);
-    Py_VISIT(st->SocketTransport);
-    Py_VISIT(st->socket_fileno);
-    Py_VISIT(st->socket_methods);
-    Py_VISIT(st->FileIO);
-    Py_VISIT(st->late_result);
-    Py_VISIT(st->late_result_code);
-    for (int i = 0; i < N_IMPORTS; i++) {
-        Py_VISIT(*field(st, imports[i].where));
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(owned); i++) {
+        Py_VISIT(*owned_field(st, i));
     }
-    int result = ca_sync_visit_state(st, visit, arg);
+    int result = ca_imports_visit(st, visit, arg);
+    if (result == 0) {
+        result = ca_sync_visit_state(st, visit, arg);
+    }
     return result != 0 ? result : ca_combine_visit_state(st, visit, arg);
 }
 
@@ -551,58 +350,16 @@ static int
 module_clear(PyObject *module)
 {
     ca_state *st = PyModule_GetState(module);
-    Py_CLEAR(st->LoopType);
-    Py_CLEAR(st->HandleType);
-    Py_CLEAR(st->TimerHandleType);
-    Py_CLEAR(st->FutureType);
-    Py_CLEAR(st->TaskType);
-    Py_CLEAR(st->FutureIterType);
-    Py_CLEAR(st->TasksDataType);
-    Py_CLEAR(st->DatagramType);
-    Py_CLEAR(st->SockCallType);
-    Py_CLEAR(st->SockWatchType);
-    Py_CLEAR(st->ReaderType);
-    Py_CLEAR(st->WriterType);
-    Py_CLEAR(st->StreamProtocolType);
-    Py_CLEAR(st->StreamCallType);
-    Py_CLEAR(st->StreamReaderClass);
-    Py_CLEAR(st->stream_methods[0]);
-    Py_CLEAR(st->stream_methods[1]);
-    Py_CLEAR(st->tasks_data);
-    Py_CLEAR(st->eager_tasks);
-    Py_CLEAR(st->eager_factories[0]);
-    Py_CLEAR(st->eager_factories[1]);
-    Py_CLEAR(st->current_tasks);
-    Py_CLEAR(st->enter_task);
-    Py_CLEAR(st->leave_task);
-    Py_CLEAR(st->tasks_dict);
-    Py_CLEAR(st->empty_function);
-    Py_CLEAR(st->feed_method);
-    Py_CLEAR(st->received_method);
-    Py_CLEAR(st->StreamType);
-    Py_CLEAR(st->AcceptorType);
-    Py_CLEAR(st->SocketTransport);
-    Py_CLEAR(st->socket_fileno);
-    Py_CLEAR(st->socket_methods);
-    Py_CLEAR(st->FileIO);
-    Py_CLEAR(st->late_result);
-    Py_CLEAR(st->late_result_code);
-    Py_CLEAR(st->kw_context);
-    for (int i = 0; i < N_IMPORTS; i++) {
-        Py_CLEAR(*field(st, imports[i].where));
-    }
-    for (int i = 0; i < CA_STR_COUNT; i++) {
-        Py_CLEAR(st->names[i]);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(owned); i++) {
+        Py_CLEAR(*owned_field(st, i));
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(st->native_methods); i++) {
         Py_CLEAR(st->native_methods[i]);
     }
     ca_sync_clear_state(st);
     ca_combine_clear_state(st);
-    Py_CLEAR(st->kw_loop);
-    Py_CLEAR(st->kw_loop_name);
-    Py_CLEAR(st->kw_loop_context);
-    Py_CLEAR(st->kw_loop_name_context);
+    ca_imports_clear(st);
+    ca_names_clear(st);
     return 0;
 }
 
@@ -616,6 +373,7 @@ module_free(void *module)
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
+    ca_freelist_clear(&st->stops);
     ca_freelist_clear(&st->coros);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
@@ -634,7 +392,7 @@ PyModuleDef ca_module_def = {
     .m_name = "_native",
     .m_doc = "Native half of casyncio; import casyncio instead.",
     .m_size = sizeof(ca_state),
-    .m_methods = ca_module_functions,
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

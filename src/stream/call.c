@@ -13,6 +13,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "py/stop.h"
 #include "stream/reader.h"
 
 #include <frameobject.h>
@@ -70,13 +71,32 @@ make_stock(const CaStreamCall *self)
     return coro;
 }
 
+/* b"".join(parts), the result in front of which they were read being the last;
+ * 0 or -1. */
+static int
+join_parts(CaStreamCall *self, PyObject **result)
+{
+    PyObject *last = *result;
+    *result = NULL;
+    if (PyList_Append(self->parts, last) == 0) {
+        *result = PyObject_CallMethodOneArg(
+            self->st->empty_bytes, self->st->names[CA_STR_join], self->parts);
+    }
+    Py_DECREF(last);
+    return *result == NULL ? -1 : 0;
+}
+
 /* What stock's coroutine made of send() or throw(): its result is ours. */
 static PySendResult
-hand_on(CaStreamCall *self, PySendResult status)
+hand_on(CaStreamCall *self, PySendResult status, PyObject **result)
 {
     if (status == PYGEN_NEXT) {
         self->state = CA_CALL_DELEGATED;
         return PYGEN_NEXT;
+    }
+    if (status == PYGEN_RETURN && self->parts != NULL &&
+        join_parts(self, result) < 0) {
+        status = PYGEN_ERROR;
     }
     if (status == PYGEN_ERROR) {
         return spend_failed(self);
@@ -92,7 +112,7 @@ delegate(CaStreamCall *self, PyObject **result)
     if (self->inner == NULL) {
         return spend_failed(self);
     }
-    return hand_on(self, PyIter_Send(self->inner, Py_None, result));
+    return hand_on(self, PyIter_Send(self->inner, Py_None, result), result);
 }
 
 /* ---- the coroutine ---- */
@@ -136,18 +156,6 @@ begin(CaStreamCall *self, PyObject **result)
     return settle(self, self->op->start(self, result), result);
 }
 
-/* Somebody has put other things into the reader meanwhile. */
-static PySendResult
-go_on_as_stock(CaStreamCall *self, PyObject **result)
-{
-    if (self->parts == NULL) {
-        return delegate(self, result);
-    }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "the reader was changed while read() waited");
-    return spend_failed(self);
-}
-
 /* Resumed: the future should be done. */
 static PySendResult
 resume(CaStreamCall *self, PyObject **result)
@@ -170,7 +178,7 @@ resume(CaStreamCall *self, PyObject **result)
         return spend_failed(self);
     }
     if (!ca_reader_is_usual(reader)) {
-        return go_on_as_stock(self, result);
+        return delegate(self, result); /* somebody has changed it meanwhile */
     }
     return settle(self, self->op->again(self, result), result);
 }
@@ -199,7 +207,7 @@ call_am_send(PyObject *op, PyObject *value, PyObject **result)
         return resume(self, result);
     case CA_CALL_DELEGATED:
         self->state = CA_CALL_RUNNING;
-        return hand_on(self, PyIter_Send(self->inner, value, result));
+        return hand_on(self, PyIter_Send(self->inner, value, result), result);
     case CA_CALL_RUNNING:
         return refuse("coroutine already executing", PyExc_ValueError);
     default:
@@ -208,28 +216,29 @@ call_am_send(PyObject *op, PyObject *value, PyObject **result)
     }
 }
 
-/* Raise StopIteration(value); nothing for None. */
-static void
-raise_stop(PyObject *steal_value)
-{
-    if (steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    Py_DECREF(steal_value);
-}
-
 static PyObject *
 call_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (call_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        raise_stop(result);
+        ca_stop_raise(((CaStreamCall *)op)->st, result);
         return NULL;
     }
     return result;
+}
+
+/* Raise StopIteration(value), which takes the reference. */
+static void
+raise_stop(PyObject *steal_value)
+{
+    PyObject *exc = steal_value == Py_None
+                        ? PyObject_CallNoArgs(PyExc_StopIteration)
+                        : PyObject_CallOneArg(PyExc_StopIteration,
+                                              steal_value);
+    Py_DECREF(steal_value);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
 }
 
 /* What send() and throw() return to Python. */
@@ -240,9 +249,6 @@ returned(PySendResult status, PyObject *steal_result)
         return steal_result;
     }
     raise_stop(steal_result);
-    if (!PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
     return NULL;
 }
 
@@ -268,7 +274,7 @@ throw_into_inner(CaStreamCall *self, PyObject *const *args, Py_ssize_t nargs)
                                       : PyObject_Vectorcall(
                                             method, args, (size_t)nargs, NULL);
     Py_XDECREF(method);
-    (void)hand_on(self, result == NULL ? PYGEN_ERROR : PYGEN_NEXT);
+    (void)hand_on(self, result == NULL ? PYGEN_ERROR : PYGEN_NEXT, &result);
     return result;
 }
 

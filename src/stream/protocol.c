@@ -31,7 +31,7 @@ reader_of(const CaStreamProtocol *self, bool *usual)
         return NULL;
     }
     (void)PyWeakref_GetRef(self->reader_ref, &reader);
-    if (reader != NULL && PyObject_TypeCheck(reader, self->st->ReaderType)) {
+    if (reader != NULL && ca_reader_check(self->st, reader)) {
         CaReader *native = (CaReader *)reader;
         *usual = !native->eof && ca_reader_is_usual(native);
     }
@@ -39,12 +39,10 @@ reader_of(const CaStreamProtocol *self, bool *usual)
 }
 
 int
-ca_stream_protocol_feed(ca_state *st, PyObject *protocol, const char *data,
-                        size_t nbytes)
+ca_stream_protocol_feed(PyObject *protocol, const char *data, size_t nbytes)
 {
     CaStreamProtocol *self = (CaStreamProtocol *)protocol;
-    if (!PyObject_TypeCheck(protocol, st->StreamProtocolType) ||
-        !ca_stream_protocol_is_usual(self)) {
+    if (!ca_stream_protocol_is_usual(self)) {
         return 0;
     }
     bool usual;

@@ -36,6 +36,14 @@ typedef struct {
 
 extern PyType_Spec ca_stream_protocol_spec;
 
+/* Whether it is a protocol of ours; nearly always of the class itself. */
+static inline bool
+ca_stream_protocol_check(const ca_state *st, PyObject *op)
+{
+    return Py_TYPE(op) == st->StreamProtocolClass ||
+           PyObject_TypeCheck(op, st->StreamProtocolType);
+}
+
 /* Whether native code may do what stock's methods do. */
 static inline bool
 ca_stream_protocol_is_usual(CaStreamProtocol *self)

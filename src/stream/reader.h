@@ -44,6 +44,14 @@ ca_reader_is_usual(CaReader *self)
                         (PyObject *)self);
 }
 
+/* Whether it is a reader of ours; nearly always of the class itself. */
+static inline bool
+ca_reader_check(const ca_state *st, PyObject *op)
+{
+    return Py_TYPE(op) == st->StreamReaderClass ||
+           PyObject_TypeCheck(op, st->ReaderType);
+}
+
 /* The reader's loop, when it is one of ours that hands out our own futures;
  * else NULL.  Borrowed. */
 CaLoop *ca_reader_native_loop(CaReader *self);

@@ -118,10 +118,9 @@ static bool
 reader_is_well(const CaWriter *self)
 {
     PyObject *reader = self->reader;
-    return reader == Py_None ||
-           (PyObject_TypeCheck(reader, self->st->ReaderType) &&
-            ca_reader_is_usual((CaReader *)reader) &&
-            ((CaReader *)reader)->exception == Py_None);
+    return reader == Py_None || (ca_reader_check(self->st, reader) &&
+                                 ca_reader_is_usual((CaReader *)reader) &&
+                                 ((CaReader *)reader)->exception == Py_None);
 }
 
 /* The protocol if it is one of ours with the usual methods. */
@@ -130,8 +129,7 @@ usual_protocol_borrow(const CaWriter *self)
 {
     CaStreamProtocol *protocol = (CaStreamProtocol *)self->protocol;
     return protocol != NULL &&
-                   PyObject_TypeCheck(self->protocol,
-                                      self->st->StreamProtocolType) &&
+                   ca_stream_protocol_check(self->st, self->protocol) &&
                    ca_stream_protocol_is_usual(protocol)
                ? protocol
                : NULL;

@@ -49,6 +49,10 @@ ca_combine_make_types(PyObject *module, ca_state *st)
         {NULL, &ca_timeout_spec, NULL},
         {NULL, &ca_group_spec, NULL},
     };
+    st->kw_msg = Py_BuildValue("(s)", "msg");
+    if (st->kw_msg == NULL) {
+        return -1;
+    }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(types); i++) {
         PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
             module, types[i].spec, (PyObject *)types[i].base);

@@ -134,7 +134,7 @@ send_more(CaPipe *op)
         ca_pipe_tell(op, CA_STR__maybe_resume_protocol) < 0) {
         return -1;
     }
-    if (!op->closing || self->out.count > 0) {
+    if (!op->closing || ca_wqueue_count(&self->out) > 0) {
         return 0;
     }
     ca_pipe_stop_reading(op);
@@ -152,7 +152,7 @@ reader_gone(CaPipe *op)
     if (op->loop->debug && ca_pipe_tell(op, CA_STR__log_closed) < 0) {
         return -1;
     }
-    if (self->out.count == 0) {
+    if (ca_wqueue_count(&self->out) == 0) {
         return close_with(self, Py_None);
     }
     PyObject *exc = PyObject_CallNoArgs(PyExc_BrokenPipeError);
@@ -198,7 +198,7 @@ flush(CaWritePipe *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    ca_gathering_note_flush(&self->gathering, self->out.count);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     int fd = ca_pipe_fd(&self->base);
     if (self->base.pipe == NULL) {
         return 0;                      /* lost in the meantime */
@@ -312,7 +312,7 @@ write_lost(CaWritePipe *self)
 static int
 refuse_buffer(CaWritePipe *self, PyObject *data)
 {
-    if (self->out.count == 0) {
+    if (ca_wqueue_count(&self->out) == 0) {
         self->conn_lost++;
         return ca_pipe_fail(&self->base, WRITE_FAILED);
     }
@@ -326,7 +326,7 @@ refuse_buffer(CaWritePipe *self, PyObject *data)
 static int
 write_free(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
 {
-    if (self->out.count > 0) {
+    if (ca_wqueue_count(&self->out) > 0) {
         int result = ca_wqueue_keep(&self->out, data, view->buf,
                                     (size_t)view->len);
         return result < 0 ? -1 : maybe_pause(self);
@@ -340,7 +340,8 @@ static int
 write_held(CaWritePipe *self, PyObject *data, const Py_buffer *view)
 {
     bool small = view->len <= PIPE_BUF;
-    if (!small || self->out.nbytes + (size_t)view->len <= PIPE_BUF) {
+    if (!small ||
+        ca_wqueue_nbytes(&self->out) + (size_t)view->len <= PIPE_BUF) {
         int result = ca_wqueue_keep(&self->out, data, view->buf,
                                     (size_t)view->len);
         return result < 0 || small ? result : flush(self);
@@ -423,7 +424,7 @@ write_pipe_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;                /* maybe flushing failed and ended it */
     }
     self->base.closing = true;
-    if (self->out.count > 0) {
+    if (ca_wqueue_count(&self->out) > 0) {
         Py_RETURN_NONE;
     }
     ca_pipe_stop_reading(&self->base);
@@ -480,7 +481,7 @@ static PyObject *
 write_pipe_py_get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
     const CaWritePipe *self = (CaWritePipe *)op;
-    return PyLong_FromSize_t(is_held(self) ? 0 : self->out.nbytes);
+    return PyLong_FromSize_t(is_held(self) ? 0 : ca_wqueue_nbytes(&self->out));
 }
 
 PyDoc_STRVAR(_open_doc,
@@ -516,7 +517,7 @@ static PyObject *
 write_pipe_py__start(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaWritePipe *self = (CaWritePipe *)op;
-    bool ended = self->base.closing && self->out.count == 0;
+    bool ended = self->base.closing && ca_wqueue_count(&self->out) == 0;
     if (ended || self->base.reading) {
         Py_RETURN_NONE;
     }

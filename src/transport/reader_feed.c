@@ -51,7 +51,8 @@ unchanged(PyObject *op, PyObject *type, unsigned int version)
 static bool
 is_ours(const ca_state *st, PyObject *protocol)
 {
-    return PyObject_TypeCheck(protocol, st->StreamProtocolType);
+    return Py_TYPE(protocol) == st->StreamProtocolClass ||
+           PyObject_TypeCheck(protocol, st->StreamProtocolType);
 }
 
 /* Whether `protocol` is exactly asyncio's. */
@@ -220,7 +221,7 @@ ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
                size_t nbytes)
 {
     if (is_ours(st, protocol)) {
-        return ca_stream_protocol_feed(st, protocol, data, nbytes);
+        return ca_stream_protocol_feed(protocol, data, nbytes);
     }
     PyObject *reader = usual_reader(st, protocol);
     if (reader == NULL) {

@@ -18,7 +18,7 @@ int ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
                    size_t nbytes);
 
 /* The same for a protocol of our own kind; the room above defines it. */
-int ca_stream_protocol_feed(ca_state *st, PyObject *protocol, const char *data,
+int ca_stream_protocol_feed(PyObject *protocol, const char *data,
                             size_t nbytes);
 
 #endif

@@ -12,6 +12,7 @@
 #include "transport/sockcall.h"
 
 #include "loop/overrides.h"
+#include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
@@ -24,18 +25,36 @@
 
 static int call_ready(CaLoop *loop, PyObject *op, ca_op_kind kind);
 
+static void
+call_lost(PyObject *op)
+{
+    ca_sockcall_let_go((CaSockCall *)op);
+}
+
 static const ca_watcher_vt watcher_vt = {
     .ready = call_ready,
     .offset = offsetof(CaSockCall, watcher),
+    .lost = call_lost,
 };
 
 /* ---- the end of a call ---- */
+
+void
+ca_sockcall_let_go(CaSockCall *self)
+{
+    self->lost = true;
+    if (self->holds) {
+        self->holds = false;
+        ca_sockobj_release(self->st, self->args[0]);
+    }
+}
 
 /* Let go of what it works on.  May run Python (destructors). */
 static void
 spend(CaSockCall *self)
 {
     self->state = CA_SOCKCALL_SPENT;
+    ca_sockcall_let_go(self);
     Py_CLEAR(self->watch);
     Py_CLEAR(self->view);
     Py_CLEAR(self->future);
@@ -157,6 +176,7 @@ static PySendResult
 begin_waiting(CaSockCall *self, PyObject **result)
 {
     self->fd = ca_sockobj_fd(self->st, self->args[0]);
+    self->holds = ca_sockobj_hold(self->st, self->args[0]);
     self->future = (CaFuture *)ca_future_new(self->loop);
     if (self->future == NULL || check_no_transport(self) < 0 ||
         start_watching(self) < 0) {
@@ -175,8 +195,10 @@ call_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
     return ca_sockcall_ready(loop, (CaSockCall *)op);
 }
 
-int
-ca_sockcall_ready(CaLoop *loop, CaSockCall *self)
+/* Try the system call, and finish the future; 0, or -1 with the exception that
+ * must leave the loop. */
+static int
+try_again(CaLoop *loop, CaSockCall *self)
 {
     CaFuture *fut = self->future;
     PyObject *result = NULL;
@@ -202,6 +224,37 @@ ca_sockcall_ready(CaLoop *loop, CaSockCall *self)
     Py_XDECREF(result);
     Py_DECREF(fut);
     return status;
+}
+
+/* What was queued before the look at descriptors runs first, as with stock: it
+ * may cancel, and then nothing must have been taken from the kernel. */
+int
+ca_sockcall_ready(CaLoop *loop, CaSockCall *self)
+{
+    if (loop->queued_before == 0 || self->state != CA_SOCKCALL_WAITING) {
+        return try_again(loop, self);
+    }
+    PyObject *context = PyContext_CopyCurrent();
+    int result = context == NULL
+                     ? -1
+                     : ca_ready_push_method(loop, (PyObject *)self,
+                                            CA_STR__ready, context);
+    Py_XDECREF(context);
+    return result;
+}
+
+PyDoc_STRVAR(_ready_doc,
+"_ready($self)\n--\n\nThe descriptor is ready; the loop's callback.");
+
+static PyObject *
+call_py__ready(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaSockCall *self = (CaSockCall *)op;
+    if (self->state == CA_SOCKCALL_WAITING && !self->lost &&
+        try_again(self->loop, self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* ---- the coroutine ---- */
@@ -599,6 +652,8 @@ ca_sockcall_new(CaLoop *loop, const ca_sock_op *op, PyObject *const *args,
     self->nargs = (uint8_t)nargs;
     self->keep = false;
     self->drained = false;
+    self->holds = false;
+    self->lost = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -682,6 +737,7 @@ static PyMethodDef call_methods[] = {
     {"send", call_py_send, METH_O, send_doc},
     {"throw", FASTCALL(call_py_throw), METH_FASTCALL, throw_doc},
     {"close", call_py_close, METH_NOARGS, close_doc},
+    {"_ready", call_py__ready, METH_NOARGS, _ready_doc},
     {0},
 };
 

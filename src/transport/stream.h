@@ -138,7 +138,7 @@ ca_stream_has_empty_waiter(const CaStream *self)
 static inline size_t
 ca_stream_buffered(const CaStream *self)
 {
-    return ca_stream_is_held(self) ? 0 : self->out.nbytes;
+    return ca_stream_is_held(self) ? 0 : ca_wqueue_nbytes(&self->out);
 }
 
 static inline int64_t

@@ -48,7 +48,9 @@ ca_stream_close(CaStream *self)
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
-    return self->out.count > 0 ? 0 : ca_stream_queue_lost(self, Py_None);
+    return ca_wqueue_count(&self->out) > 0
+               ? 0
+               : ca_stream_queue_lost(self, Py_None);
 }
 
 int
@@ -107,6 +109,21 @@ leave_server(CaStream *self)
     return result;
 }
 
+/* No cycle is left. */
+static int
+drop_protocol(CaStream *self)
+{
+    Py_CLEAR(self->protocol);
+    return 0;
+}
+
+static int
+drop_acceptor(CaStream *self)
+{
+    Py_CLEAR(self->acceptor);
+    return 0;
+}
+
 /* A future that waits for the queue to be empty waits in vain. */
 static int
 fail_empty_waiter(CaStream *self)
@@ -147,11 +164,9 @@ stream_py__call_connection_lost(PyObject *op, PyObject *exc)
         ca_stream_drop_output(self);
         result = clean_up_step(self, close_socket, result);
     }
-    PyObject *exc_now = PyErr_GetRaisedException();
-    Py_CLEAR(self->protocol);
-    Py_CLEAR(self->acceptor);
-    ca_error_restore(exc_now);
+    result = clean_up_step(self, drop_protocol, result);
     result = clean_up_step(self, leave_server, result);
+    result = clean_up_step(self, drop_acceptor, result);
     result = clean_up_step(self, fail_empty_waiter, result);
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }

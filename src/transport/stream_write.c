@@ -42,6 +42,24 @@ tell_protocol(CaStream *self, int which)
     return done == NULL ? -1 : 0;
 }
 
+/* The same in the transport's context, whoever writes; in the writer's when
+ * that one is inside of the other already. */
+static int
+tell_in_context(CaStream *self, int which)
+{
+    PyObject *context = Py_NewRef(self->context);
+    bool entered = PyContext_Enter(context) == 0;
+    if (!entered) {
+        PyErr_Clear();
+    }
+    int result = tell_protocol(self, which);
+    if (entered && PyContext_Exit(context) < 0) {
+        result = -1;
+    }
+    Py_DECREF(context);
+    return result;
+}
+
 int
 ca_stream_maybe_pause(CaStream *self)
 {
@@ -50,7 +68,7 @@ ca_stream_maybe_pause(CaStream *self)
         return 0;
     }
     self->protocol_paused = true;
-    return tell_protocol(self, CA_STR_pause_writing);
+    return tell_in_context(self, CA_STR_pause_writing);
 }
 
 int
@@ -132,7 +150,7 @@ ca_stream_flush(CaStream *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    ca_gathering_note_flush(&self->gathering, self->out.count);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     ssize_t err = send_all(self);
     if (err == 0) {
         return 0;
@@ -202,7 +220,7 @@ ca_stream_send_more(CaStream *self)
     }
     Py_INCREF(self);
     int result = ca_stream_maybe_resume(self);
-    if (result == 0 && self->out.count == 0 && self->blocked) {
+    if (result == 0 && ca_wqueue_count(&self->out) == 0 && self->blocked) {
         result = output_is_empty(self);
     }
     Py_DECREF(self);
@@ -271,7 +289,7 @@ write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
         return write_lost(self);
     }
     bool held = ca_stream_is_held(self);
-    if (self->out.count == 0 && !may_hold(self, nbytes)) {
+    if (ca_wqueue_count(&self->out) == 0 && !may_hold(self, nbytes)) {
         return write_at_once(self, op, data, nbytes);
     }
     if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
@@ -283,7 +301,8 @@ write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
     if (!held) {
         ca_dlist_append(&self->loop->held, &self->held.node);
     }
-    return self->out.nbytes < HELD_LIMIT ? 0 : ca_stream_flush(self);
+    return ca_wqueue_nbytes(&self->out) < HELD_LIMIT ? 0
+                                                     : ca_stream_flush(self);
 }
 
 /* RuntimeError when nothing may be written now; 0 or -1. */
@@ -474,7 +493,7 @@ stream_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
         return NULL;
     }
     self->eof = true;
-    if (self->out.count == 0 && self->conn_lost == 0 &&
+    if (ca_wqueue_count(&self->out) == 0 && self->conn_lost == 0 &&
         shutdown(ca_stream_fd(self), SHUT_WR) < 0) {
         return ca_raise_errno(-errno);
     }

@@ -19,12 +19,29 @@ typedef struct {
 } ca_chunk;
 
 typedef struct {
-    ca_chunk *chunks;                  /* owned ring; NULL while cap is 0 */
+    size_t nbytes;                     /* sum over all chunks */
     uint32_t head;
     uint32_t count;
     uint32_t cap;                      /* a power of two */
-    size_t nbytes;                     /* sum over all chunks */
+    ca_chunk chunks[];
+} ca_wring;
+
+/* Most connections never have anything to queue, so the ring is apart. */
+typedef struct {
+    ca_wring *ring;                    /* owned; NULL: nothing waits */
 } ca_wqueue;
+
+static inline uint32_t
+ca_wqueue_count(const ca_wqueue *queue)
+{
+    return queue->ring == NULL ? 0 : queue->ring->count;
+}
+
+static inline size_t
+ca_wqueue_nbytes(const ca_wqueue *queue)
+{
+    return queue->ring == NULL ? 0 : queue->ring->nbytes;
+}
 
 /* Append bytes that lie in `data`, bytes-like: by reference when nobody can
  * change them, else a copy.  0 or -1. */

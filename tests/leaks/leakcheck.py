@@ -168,6 +168,102 @@ def close_with_work_pending(factory):
     loop.close()
 
 
+def primitives(loop):
+    """Return the module with our primitives, or asyncio where the loop is not ours."""
+    return sys.modules["casyncio"] if "casyncio" in type(loop).__module__ else asyncio
+
+
+async def begin(*coros):
+    """Start tasks and let them begin to wait."""
+    tasks = [asyncio.ensure_future(coro) for coro in coros]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def cancel_all(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def share(thing):
+    """Acquire by turns, some of it in vain; leave one that waits and is forgotten."""
+
+    async def use():
+        async with thing:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(use() for _ in range(10)))
+    await thing.acquire()
+    tasks = await begin(*(use() for _ in range(5)))
+    await cancel_all(tasks[:3])
+    thing.release()
+    await asyncio.gather(*tasks[3:])
+    await thing.acquire()
+    forgotten = thing.acquire()
+    forgotten.send(None)
+    thing.acquire().close()
+    thing.me = thing  # a cycle
+
+
+@on_loop
+async def locks(loop):
+    await share(primitives(loop).Lock())
+
+
+@on_loop
+async def conditions(loop):
+    condition = primitives(loop).Condition()
+
+    async def wait():
+        async with condition:
+            await condition.wait()
+
+    tasks = await begin(*(wait() for _ in range(6)))
+    await cancel_all(tasks[:2])
+    async with condition:
+        condition.notify_all()
+    await asyncio.gather(*tasks[2:])
+
+
+@on_loop
+async def semaphores(loop):
+    await share(primitives(loop).Semaphore(1))
+    await share(primitives(loop).BoundedSemaphore(1))
+
+
+@on_loop
+async def events(loop):
+    event = primitives(loop).Event()
+    tasks = await begin(*(event.wait() for _ in range(10)))
+    await cancel_all(tasks[:3])
+    event.set()
+    await asyncio.gather(*tasks[3:])
+    event.clear()
+    event.me = event.wait()  # a cycle through one that waits
+    event.me.send(None)
+
+
+@on_loop
+async def queues(loop):
+    for kind in ("Queue", "LifoQueue", "PriorityQueue"):
+        queue = getattr(primitives(loop), kind)(2)
+        tasks = await begin(*(queue.put((i, [])) for i in range(10)))
+        await cancel_all(tasks[5:])
+        for _ in range(5):
+            await queue.get()
+            queue.task_done()
+        await queue.join()
+        tasks = await begin(*(queue.get() for _ in range(5)))
+        await cancel_all(tasks[:3])
+        for i in range(2):
+            await queue.put((i, queue))
+        await asyncio.gather(*tasks[3:])
+        with contextlib.suppress(asyncio.QueueEmpty):
+            queue.get_nowait()
+        await queue.put((1, queue))  # a cycle
+
+
 @on_loop
 async def handles(loop):
     for i in range(20):

@@ -7,6 +7,8 @@ import asyncio
 import inspect
 import os
 import socket
+import types
+import weakref
 from asyncio import (
     base_events,
     events,
@@ -107,6 +109,17 @@ def test_constructor_leaves_the_instance_without_attributes_of_its_own(loop):
     assert vars(loop) == {}
 
 
+def test_sockets_count_their_users_in_slots_of_their_class():
+    assert isinstance(socket.socket._io_refs, types.MemberDescriptorType)
+    assert isinstance(socket.socket._closed, types.MemberDescriptorType)
+    with socket.socket() as sock:
+        sock._io_refs += 1
+        sock.close()
+        assert sock.fileno() >= 0
+        sock._decref_socketios()
+        assert sock.fileno() == -1
+
+
 @pytest.mark.ours("it is about the inside of casyncio")
 def test_contexts_are_shared_between_handles(loop):
     """The self-test of the context's layout passes on this Python."""
@@ -124,7 +137,31 @@ def test_stock_datagram_transport_has_the_methods_that_are_borrowed():
 
     stock = selector_events._SelectorDatagramTransport
     assert _datagrams.reason is None
-    for name in (*_datagrams._BORROWED, "_sendto_ready", "_read_ready", "sendto"):
+    for name in (
+        *_datagrams._BORROWED,
+        *_datagrams._IN_CONTEXT,
+        "_sendto_ready",
+        "_read_ready",
+        "sendto",
+    ):
         assert callable(getattr(stock, name))
     assert callable(futures._set_result_unless_cancelled)
     assert asyncio.DatagramTransport.__basicsize__ == asyncio.BaseTransport.__basicsize__
+
+
+@pytest.mark.skipif(
+    len(inspect.signature(base_events.Server._attach).parameters) < 2,
+    reason="servers know their connections from 3.13 on",
+)
+def test_a_server_keeps_its_connections_in_a_weak_set_of_the_known_kind(loop):
+    """Else ``_attach()`` and ``_detach()`` are called for every connection."""
+    server = base_events.Server(loop, [], None, None, 0, None, None)
+    clients = server._clients
+    assert type(clients) is weakref.WeakSet and server._sockets == []
+    assert type(clients.data) is set and type(clients._pending_removals) is list
+    assert callable(clients._remove)
+    names = [getattr(base_events.Server, name).__code__.co_names for name in ("_attach", "_detach")]
+    assert names == [
+        ("_sockets", "_clients", "add"),
+        ("_clients", "discard", "len", "_sockets", "_wakeup"),
+    ]

@@ -456,7 +456,7 @@ def test_cancelling_connect_then_reusing_the_number_mixes_nothing_up(trace_on):
             task = started(trace, loop.sock_connect(client, address))
             await settle(turns)
             task.cancel()
-            client.close()
+            os.close(client.detach())
             other = socket.socket()
             assert other.fileno() == number
             other.setblocking(False)
@@ -488,6 +488,40 @@ def test_cancelling_accept_accepts_nobody(same_trace):
         conn.close()
 
     assert same_trace(program)["next"] == [(True,)]
+
+
+def test_cancelling_accept_in_the_turn_of_a_connection_leaves_it_to_the_next_accept(trace_on):
+    async def program(trace):
+        server = listener(trace)
+        for _ in range(50):  # the loop does not look at its descriptors in every turn
+            task = started(trace, trace.loop.sock_accept(server))
+            await asyncio.sleep(0)
+            with socket.create_connection(server.getsockname()) as client:
+                trace.loop.call_soon(task.cancel)
+                await asyncio.sleep(0)
+                await asyncio.wait([task], timeout=5)
+                assert task.cancelled()
+                conn, address = await patient(trace.loop.sock_accept(server))
+                assert address == client.getsockname()
+                conn.close()
+
+    assert trace_on(program)["program"] == [("returns", None)]
+
+
+def test_cancelling_recv_in_the_turn_of_its_bytes_leaves_them_to_the_next_recv(trace_on):
+    async def program(trace):
+        ours, peer = trace.pair()
+        for turn in range(100):
+            task = started(trace, trace.loop.sock_recv(ours, 10))
+            await asyncio.sleep(0)
+            await send(peer, b"%d" % turn)
+            trace.loop.call_soon(task.cancel)
+            await asyncio.sleep(0)
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled()
+            assert await patient(trace.loop.sock_recv(ours, 10)) == b"%d" % turn
+
+    assert trace_on(program)["program"] == [("returns", None)]
 
 
 # ---- refusals ----
