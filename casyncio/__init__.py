@@ -50,19 +50,30 @@ __all__ = [
     "StreamReaderProtocol",
     "StreamWriter",
     "Task",
+    "TaskGroup",
+    "Timeout",
     "TimerHandle",
     "__version__",
     "alias_uvloop",
+    "as_completed",
+    "gather",
     "install",
     "new_event_loop",
     "open_connection",
     "open_file",
     "open_unix_connection",
     "run",
+    "shield",
+    "sleep",
     "start_server",
     "start_unix_server",
     "stat",
+    "timeout",
+    "timeout_at",
+    "to_thread",
     "uninstall",
+    "wait",
+    "wait_for",
 ]
 
 _T = TypeVar("_T")
@@ -70,6 +81,19 @@ _T = TypeVar("_T")
 EventLoop = Loop
 
 if TYPE_CHECKING:  # at run time: loaded or made by __getattr__ when first asked for
+    from casyncio._combine import (
+        TaskGroup,
+        Timeout,
+        as_completed,
+        gather,
+        shield,
+        sleep,
+        timeout,
+        timeout_at,
+        to_thread,
+        wait,
+        wait_for,
+    )
     from casyncio._streams import (
         StreamReader,
         StreamReaderProtocol,
@@ -99,6 +123,9 @@ _HOMES = {
     **dict.fromkeys(("start_server", "start_unix_server"), "_streams"),
     **dict.fromkeys(("BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"), "_sync"),
     **dict.fromkeys(("LifoQueue", "PriorityQueue", "Queue"), "_sync"),
+    **dict.fromkeys(("TaskGroup", "Timeout", "timeout", "timeout_at", "wait_for"), "_combine"),
+    **dict.fromkeys(("as_completed", "gather", "shield", "sleep", "wait"), "_combine"),
+    "to_thread": "_combine",
 }
 
 _enable_transports()

@@ -8,7 +8,6 @@
 #include "py/errors.h"
 #include "task/task.h"
 
-#include <math.h>
 #include <sched.h>
 
 enum {
@@ -212,31 +211,6 @@ loop_py_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     return handle;
 }
 
-/* A new TimerHandle in the heap. */
-static PyObject *
-schedule(CaLoop *self, const ca_call_args *a, double when_s)
-{
-    if (isnan(when_s)) {
-        PyErr_SetString(PyExc_ValueError, "the time must not be NaN");
-        return NULL;
-    }
-    CaTimerHandle *handle = ca_timer_handle_new(self, a, when_s);
-    if (handle == NULL) {
-        return NULL;
-    }
-    if (ca_loop_check_open(self) < 0) {
-        Py_DECREF(handle);             /* a __float__() has closed it */
-        return NULL;
-    }
-    int err = ca_heap_push(&self->reactor.timers, &handle->timer,
-                           ca_clock_from_s(when_s));
-    if (err < 0) {
-        Py_DECREF(handle);
-        return ca_raise_errno(err);
-    }
-    return Py_NewRef(handle);          /* the heap keeps the first reference */
-}
-
 static bool
 is_plain_number(PyObject *number)
 {
@@ -315,7 +289,7 @@ loop_py_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
          check_debug(self, a.callback, CA_STR_call_at, false) < 0)) {
         return NULL;
     }
-    return schedule(self, &a, now_s + delay_s);
+    return (PyObject *)ca_timer_start(self, &a, now_s + delay_s);
 }
 
 PyDoc_STRVAR(call_at_doc,
@@ -348,7 +322,7 @@ loop_py_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (when_s == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    return schedule(self, &a, when_s);
+    return (PyObject *)ca_timer_start(self, &a, when_s);
 }
 
 PyDoc_STRVAR(time_doc,

@@ -48,6 +48,15 @@ CaHandle *ca_handle_new(CaLoop *loop, const ca_call_args *a);
 CaTimerHandle *ca_timer_handle_new(CaLoop *loop, const ca_call_args *a,
                                    double when_s);
 
+/* A TimerHandle in the heap: new reference.  ValueError for NaN, and
+ * RuntimeError when the loop is closed. */
+CaTimerHandle *ca_timer_start(CaLoop *loop, const ca_call_args *a,
+                              double when_s);
+
+/* As its cancel() method; the caller has a reference.  May run Python
+ * (destructors); 0 or -1. */
+int ca_timer_cancel(CaTimerHandle *self);
+
 /* Call it in its context.  An exception goes to the loop's handler; 0, or -1
  * with the exception that must leave the loop.  May run Python. */
 int ca_handle_run(CaHandle *self);

@@ -28,6 +28,8 @@ enum {
     CA_OVERRIDE_WATCHING = 1u << 5,    /* what stock's sock_*() call */
     CA_OVERRIDE_IS_RUNNING = 1u << 6,
     CA_OVERRIDE_CREATE_FUTURE = 1u << 7,
+    CA_OVERRIDE_CREATE_TASK = 1u << 8,
+    CA_OVERRIDE_CALL_LATER = 1u << 9,
 };
 
 /* How long ready callbacks may keep the loop from looking at its

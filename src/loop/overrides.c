@@ -20,6 +20,8 @@ static const struct {
     {CA_STR__remove_reader, CA_OVERRIDE_WATCHING},
     {CA_STR__remove_writer, CA_OVERRIDE_WATCHING},
     {CA_STR_is_running, CA_OVERRIDE_IS_RUNNING},
+    {CA_STR_call_later, CA_OVERRIDE_CALL_LATER},
+    {CA_STR_create_task, CA_OVERRIDE_CREATE_TASK},
 };
 enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
 

@@ -5,7 +5,10 @@
  */
 #include "loop/handle.h"
 
+#include "py/errors.h"
 #include "py/freelist.h"
+
+#include <math.h>
 
 CaTimerHandle *
 ca_timer_handle_new(CaLoop *loop, const ca_call_args *a, double when_s)
@@ -23,6 +26,42 @@ ca_timer_handle_new(CaLoop *loop, const ca_call_args *a, double when_s)
         return NULL;
     }
     return self;
+}
+
+CaTimerHandle *
+ca_timer_start(CaLoop *loop, const ca_call_args *a, double when_s)
+{
+    if (isnan(when_s)) {
+        PyErr_SetString(PyExc_ValueError, "the time must not be NaN");
+        return NULL;
+    }
+    CaTimerHandle *handle = ca_timer_handle_new(loop, a, when_s);
+    if (handle == NULL) {
+        return NULL;
+    }
+    if (ca_loop_check_open(loop) < 0) {
+        Py_DECREF(handle);             /* a __float__() has closed it */
+        return NULL;
+    }
+    int err = ca_heap_push(&loop->reactor.timers, &handle->timer,
+                           ca_clock_from_s(when_s));
+    if (err < 0) {
+        Py_DECREF(handle);
+        ca_raise_errno(err);
+        return NULL;
+    }
+    Py_INCREF(handle);                 /* the heap keeps the first reference */
+    return handle;
+}
+
+int
+ca_timer_cancel(CaTimerHandle *self)
+{
+    if (ca_timer_queued(&self->timer)) {
+        ca_heap_remove(&self->base.loop->reactor.timers, &self->timer);
+        Py_DECREF(self);               /* the heap's; the caller has another */
+    }
+    return ca_handle_cancel(&self->base);
 }
 
 /* The heap owns a reference, so a dying timer is in no heap. */
@@ -53,12 +92,7 @@ PyDoc_STRVAR(timer_cancel_doc,
 static PyObject *
 timer_py_cancel(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    CaTimerHandle *self = (CaTimerHandle *)op;
-    if (ca_timer_queued(&self->timer)) {
-        ca_heap_remove(&self->base.loop->reactor.timers, &self->timer);
-        Py_DECREF(op);                 /* the heap's; the caller has another */
-    }
-    if (ca_handle_cancel(&self->base) < 0) {
+    if (ca_timer_cancel((CaTimerHandle *)op) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -25,6 +25,8 @@ static const struct {
      "extract_stack", false},
     {offsetof(ca_state, StockFuture), "_asyncio", "Future", false},
     {offsetof(ca_state, StockTask), "_asyncio", "Task", false},
+    {offsetof(ca_state, running_loop), "asyncio.events", "_get_running_loop",
+     false},
     {offsetof(ca_state, CancelledError), "asyncio.exceptions",
      "CancelledError", false},
     {offsetof(ca_state, InvalidStateError), "asyncio.exceptions",

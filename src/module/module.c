@@ -7,6 +7,7 @@
 #include "py/state.h"
 #include "reactor/reactor.h"
 #include "sync/sync.h"
+#include "task/combine.h"
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
@@ -208,7 +209,16 @@ module_py_use_sync(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(use_combining_doc,
+"use_combining(stock, gathering, timeout, group, gather_defers, "
+"group_forgets, /)\n--\n\n"
+"Take what asyncio has, by name, and the classes derived from ours; return\n"
+"sleep(), gather() and the like, by name.  The flags tell what differs\n"
+"between Pythons: gather() gives futures that are done a callback, too; a\n"
+"TaskGroup drops its fields when it is left.");
+
 static PyMethodDef module_methods[] = {
+    {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
     {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
@@ -330,7 +340,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(*owned_field(st, i));
     }
     int result = ca_imports_visit(st, visit, arg);
-    return result != 0 ? result : ca_sync_visit_state(st, visit, arg);
+    if (result == 0) {
+        result = ca_sync_visit_state(st, visit, arg);
+    }
+    return result != 0 ? result : ca_combine_visit_state(st, visit, arg);
 }
 
 static int
@@ -344,6 +357,7 @@ module_clear(PyObject *module)
         Py_CLEAR(st->native_methods[i]);
     }
     ca_sync_clear_state(st);
+    ca_combine_clear_state(st);
     ca_imports_clear(st);
     ca_names_clear(st);
     return 0;
@@ -360,6 +374,7 @@ module_free(void *module)
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->stops);
+    ca_freelist_clear(&st->coros);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

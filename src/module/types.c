@@ -8,6 +8,7 @@
 #include "stream/streams.h"
 #include "sync/call.h"
 #include "sync/sync.h"
+#include "task/combine.h"
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -69,6 +70,9 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
     if (st->FutureType == NULL || st->TaskType == NULL ||
         st->FutureIterType == NULL) {
+        return -1;
+    }
+    if (ca_combine_make_types(module, st) < 0) {
         return -1;
     }
     if (ca_registry_data_spec != NULL) {

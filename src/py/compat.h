@@ -33,7 +33,11 @@
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
+#define Py_T_BOOL T_BOOL
 #endif
+
+/* A member that is None where the field is NULL. */
+#define CA_T_OBJECT_OR_NONE T_OBJECT
 
 #if PY_VERSION_HEX >= 0x030D0000
 #define CA_SLOT_GIL {Py_mod_gil, Py_MOD_GIL_USED},

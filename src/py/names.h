@@ -145,6 +145,13 @@
     X(_connection_lost) \
     X(drain) \
     X(wait_closed) \
+    X(timeout) \
+    X(return_exceptions) \
+    X(_make_cancelled_error) \
+    X(uncancel) \
+    X(cr_await) \
+    X(_on_timeout) \
+    X(_on_task_done) \
     X(_decref_socketios) \
     X(_sendto_unusual) \
     X(_ready)

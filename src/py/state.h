@@ -21,6 +21,33 @@ typedef struct {
     int count;
 } ca_freelist;
 
+/* Asyncio's own functions, which do what ours of task/combine.h leave to them.
+ */
+enum {
+    CA_COMBINE_SPEAKER,                /* any coroutine function, for words */
+    CA_COMBINE_SLEEP,
+    CA_COMBINE_GATHER,
+    CA_COMBINE_GATHER_CALLBACK,        /* what gather() gives its children */
+    CA_COMBINE_WAIT_FOR,
+    CA_COMBINE_TIMEOUT,
+    CA_COMBINE_TIMEOUT_ENTER,          /* methods of Timeout */
+    CA_COMBINE_TIMEOUT_EXIT,
+    CA_COMBINE_TIMEOUT_EXPIRE,
+    CA_COMBINE_TIMEOUT_STATES,         /* a tuple: its states, as below */
+    CA_COMBINE_GROUP,                  /* the class TaskGroup */
+    CA_COMBINE_GROUP_ENTER,            /* methods of it */
+    CA_COMBINE_GROUP_EXIT,
+    CA_COMBINE_COUNT,
+};
+
+enum {
+    CA_TIMEOUT_CREATED,
+    CA_TIMEOUT_ENTERED,
+    CA_TIMEOUT_EXPIRING,
+    CA_TIMEOUT_EXPIRED,
+    CA_TIMEOUT_EXITED,
+    CA_TIMEOUT_STATES,
+};
 /* What the room sync owns; all references strong, see sync/sync.c. */
 typedef struct {
     PyTypeObject *CallType;            /* NULL, as the next: deques are not as
@@ -65,6 +92,13 @@ typedef struct ca_state {
     PyTypeObject *SockWatchType;
     PyTypeObject *FileJobType;
 
+    PyTypeObject *FunctionType;        /* of task/combine.h */
+    PyTypeObject *CoroType;
+    PyTypeObject *GatherCallbackType;
+    PyTypeObject *GatheringType;       /* classes of casyncio/_combine.py; */
+    PyTypeObject *TimeoutType;         /* NULL until it has told us */
+    PyTypeObject *GroupType;
+
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 
     PyTypeObject *StockFuture;         /* strong; _asyncio.Future */
@@ -77,6 +111,8 @@ typedef struct ca_state {
     PyObject *enter_task;              /* strong; see task/thread.c */
     PyObject *leave_task;              /* strong; likewise */
     PyObject *tasks_dict;              /* strong; that of asyncio.tasks */
+    PyObject *running_loop;            /* strong; asyncio's function */
+    PyObject *combine[CA_COMBINE_COUNT]; /* strong; see the enum */
     PyObject *eager_tasks;             /* strong; asyncio.tasks' set of them;
                                           NULL: this Python has none */
     PyObject *eager_factories[2];     /* strong; asyncio's and ours, or NULL */
@@ -147,6 +183,7 @@ typedef struct ca_state {
     PyObject *names[CA_STR_COUNT];     /* strong, interned; names.h */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
+    PyObject *kw_msg;
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
@@ -163,6 +200,7 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
     ca_freelist sock_calls;
+    ca_freelist coros;
     ca_freelist stream_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
@@ -175,6 +213,8 @@ typedef struct ca_state {
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
+    bool combine_gather_defers;        /* also what is done gets a callback */
+    bool combine_group_forgets;        /* its fields when it is left */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
     bool clients_are_weak;             /* transport/clients.c knows its code */

@@ -238,6 +238,15 @@ append_callback(CaFuture *fut, PyObject *callback, PyObject *context)
 }
 
 int
+ca_future_add_callback(ca_state *st, CaFuture *fut, PyObject *callback,
+                       PyObject *context)
+{
+    return fut->state != CA_PENDING
+               ? ca_future_schedule_one(st, fut, callback, context)
+               : append_callback(fut, callback, context);
+}
+
+int
 ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task)
 {
     if (fut->state != CA_PENDING) {
@@ -349,9 +358,7 @@ ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
     if (context == NULL) {
         return NULL;
     }
-    int result = fut->state != CA_PENDING
-                     ? ca_future_schedule_one(st, fut, args[0], context)
-                     : append_callback(fut, args[0], context);
+    int result = ca_future_add_callback(st, fut, args[0], context);
     Py_DECREF(context);
     if (result < 0) {
         return NULL;

@@ -95,18 +95,26 @@ ca_registry_unpublish(CaLoop *loop)
     return result;
 }
 
+PyObject *
+ca_registry_current_borrow(CaLoop *loop)
+{
+    if (loop->current_task != NULL && !loop->current_published) {
+        return loop->current_task;     /* nobody could have looked it up */
+    }
+    PyObject *shown = published_borrow(loop);
+    if (shown == NULL) {
+        PyErr_Clear();
+    }
+    return shown;
+}
+
 bool
 ca_registry_current_is_ours(CaLoop *loop)
 {
     if (loop->current_task != NULL && !loop->current_published) {
         return true;                   /* nobody could have looked it up */
     }
-    PyObject *shown = PyDict_GetItemWithError(loop->st->current_tasks,
-                                              (PyObject *)loop);
-    if (shown == NULL) {
-        PyErr_Clear();
-    }
-    return shown == loop->current_task;
+    return ca_registry_current_borrow(loop) == loop->current_task;
 }
 
 /* ---- all tasks ---- */

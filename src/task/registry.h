@@ -34,6 +34,10 @@ Py_hash_t ca_registry_loop_hash(PyObject *op);
 /* The type that stands in asyncio's set for native tasks; NULL: none does. */
 extern PyType_Spec *const ca_registry_data_spec;
 
+/* The current task of the loop that runs in this thread, whoever drives it:
+ * borrowed, or NULL without an exception. */
+PyObject *ca_registry_current_borrow(CaLoop *loop);
+
 #if CA_TASKS_LINKED
 
 /* The word of this thread's state at byte offset `where`. */

@@ -67,7 +67,8 @@ ca_future_state(PyObject *op)
 static inline bool
 ca_future_check(const ca_state *st, PyObject *op)
 {
-    return Py_IS_TYPE(op, st->FutureType) || Py_IS_TYPE(op, st->TaskType);
+    return Py_IS_TYPE(op, st->FutureType) || Py_IS_TYPE(op, st->TaskType) ||
+           Py_IS_TYPE(op, st->GatheringType);
 }
 
 /* The future's loop if it is one of ours, open to native scheduling (no debug
@@ -109,6 +110,11 @@ ca_future_release(CaFuture *fut)
 
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
 int ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task);
+
+/* Enter a callback of a future of ours, or schedule it if that is done; 0 or
+ * -1.  `context` is an exact Context. */
+int ca_future_add_callback(ca_state *st, CaFuture *fut, PyObject *callback,
+                           PyObject *context);
 
 /* Schedule one callback of `fut`; context None and a Task of ours: a wakeup.
  * 0 or -1.  May run Python. */

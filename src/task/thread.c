@@ -31,6 +31,15 @@ ca_registry_enter_stock(CaLoop *loop, PyObject *task)
     return done == NULL ? -1 : 0;
 }
 
+PyObject *
+ca_registry_current_borrow(CaLoop *loop)
+{
+    const ca_state *st = loop->st;
+    return *ca_registry_word(st->thread_loop) == (PyObject *)loop
+               ? *ca_registry_word(st->thread_task)
+               : NULL;
+}
+
 int
 ca_registry_leave_stock(CaLoop *loop, PyObject *task, int result)
 {

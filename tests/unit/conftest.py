@@ -233,6 +233,44 @@ def same_error(new_loop, new_stock):
 
 
 @pytest.fixture
+def api(backend):
+    """Return the module whose sleep(), gather() and so on are under test."""
+    if backend == "stock":
+        return asyncio
+    import casyncio
+
+    return casyncio
+
+
+@pytest.fixture
+def same_program(api, new_loop, new_stock):
+    """Check that program(api), a coroutine, comes to the same with asyncio and with ours.
+
+    Compared are what it returns or raises, and what the loop's exception handler was told; both
+    without addresses, numbers of tasks and lines of files.
+    """
+
+    def play(program, loop, names):
+        reports = []
+        loop.set_exception_handler(lambda loop, context: reports.append(context["message"]))
+        try:
+            found = repr(loop.run_until_complete(program(names)))
+        except BaseException as error:
+            found = f"raised {error!r} from {error.__cause__!r} in {error.__context__!r}"
+        gc.collect(1)
+        text = re.sub(r"\bTask-\d+", "Task-N", clean("\n".join([found, *reports])))
+        return re.sub(r"( at| running at|, defined at) [^ >]*:\d+", "", text)
+
+    def check(program):
+        expected = play(program, new_stock(), asyncio)
+        found = play(program, new_loop(), api)
+        assert found == expected
+        return found
+
+    return check
+
+
+@pytest.fixture
 def turns():
     """Run a loop for n turns: turns(loop) runs what is ready now and polls once."""
 

@@ -1,0 +1,503 @@
+/* combine_group.c - TaskGroup: the way in which nothing goes wrong.
+ *
+ * casyncio.TaskGroup derives from the type here and from asyncio's class; the
+ * fields here stand for the attributes that asyncio's methods use.  Native are
+ * entering, making a plain task, hearing that one has returned or was
+ * cancelled, and waiting for them at the end.  As soon as something fails, is
+ * cancelled or refused, asyncio's method goes on from the same fields.
+ */
+#include "task/combine.h"
+
+#include "task/awaited.h"
+
+#include <stddef.h>
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *loop;                    /* strong; so are all below, or NULL
+                                          for None */
+    PyObject *parent;
+    PyObject *tasks;                   /* a set */
+    PyObject *errors;                  /* a list; NULL: still empty */
+    PyObject *base_error;
+    PyObject *completed;               /* the future of who waits for all */
+    char entered;
+    char exiting;
+    char aborting;
+    char parent_cancel_requested;
+} CaGroup;
+
+static inline CaGroup *
+as_group(PyObject *op)
+{
+    return (CaGroup *)op;
+}
+
+static bool
+is_none(PyObject *field)
+{
+    return field == NULL || field == Py_None;
+}
+
+/* ---- entering ---- */
+
+static PySendResult
+aenter_start(CaCoro *coro, PyObject **result)
+{
+    PyObject *op = coro->args[0];
+    CaGroup *self = as_group(op);
+    CaLoop *loop = Py_IS_TYPE(op, coro->st->GroupType) && !self->entered &&
+                           is_none(self->loop)
+                       ? ca_combine_loop(coro->st)
+                       : NULL;
+    CaTask *task = loop == NULL ? NULL : ca_combine_task(loop);
+    if (task == NULL) {
+        return ca_coro_delegate(coro, result);
+    }
+    Py_XSETREF(self->loop, Py_NewRef(loop));
+    Py_XSETREF(self->parent, Py_NewRef(task));
+    self->entered = 1;
+    *result = Py_NewRef(op);
+    return PYGEN_RETURN;
+}
+
+/* ---- tasks ---- */
+
+/* The bound method that stands in every task: strong. */
+static PyObject *
+on_task_done(ca_state *st, CaGroup *self)
+{
+    return PyObject_GetAttr((PyObject *)self, st->names[CA_STR__on_task_done]);
+}
+
+/* Whether create_task() is to make a task as any other. */
+static bool
+is_open(ca_state *st, CaGroup *self)
+{
+    return Py_IS_TYPE(self, st->GroupType) && self->entered &&
+           !self->aborting && self->tasks != NULL &&
+           PySet_CheckExact(self->tasks) &&
+           (!self->exiting || PySet_GET_SIZE(self->tasks) > 0) &&
+           self->loop != NULL;
+}
+
+static int
+adopt(ca_state *st, CaGroup *self, PyObject *task)
+{
+    PyObject *callback = on_task_done(st, self);
+    PyObject *context = PyContext_CopyCurrent();
+    int result = callback == NULL || context == NULL
+                     ? -1
+                     : PySet_Add(self->tasks, task);
+    if (result == 0) {
+        result = ca_future_add_callback(st, (CaFuture *)task, callback,
+                                        context);
+    }
+    Py_XDECREF(callback);
+    Py_XDECREF(context);
+    if (result == 0 && CA_TASKS_LINKED && !is_none(self->parent)) {
+        result = ca_awaited_add((CaFuture *)task, (CaTask *)self->parent);
+    }
+    return result;
+}
+
+/* Bind name= and context= where they are plain; false for anything else. */
+static bool
+bind_task(ca_state *st, PyObject *const *args, Py_ssize_t nargs,
+          PyObject *kwnames, PyObject **name, PyObject **context)
+{
+    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    if (nargs != 1 || !PyCoro_CheckExact(args[0])) {
+        return false;
+    }
+    for (Py_ssize_t k = 0; k < nkw; k++) {
+        PyObject *key = PyTuple_GET_ITEM(kwnames, k);
+        PyObject *value = args[nargs + k];
+        if (key == st->names[CA_STR_name] &&
+            (value == Py_None || PyUnicode_CheckExact(value))) {
+            *name = value;
+        } else if (key == st->names[CA_STR_context] &&
+                   (value == Py_None || PyContext_CheckExact(value))) {
+            *context = value;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The loop, if it makes plain tasks; borrowed. */
+static CaLoop *
+plain_loop_of(ca_state *st, CaGroup *self)
+{
+    CaLoop *loop = ca_combine_loop(st);
+    return loop != NULL && (PyObject *)loop == self->loop &&
+                   loop->task_factory == Py_None
+               ? loop
+               : NULL;
+}
+
+PyDoc_STRVAR(create_task_doc,
+"create_task($self, /, coro, **kwargs)\n--\n\n"
+"Run a coroutine as a task of the group.\n\n"
+"Keywords are those of the running Python's TaskGroup.create_task().\n\n"
+"Errors: RuntimeError when the group was not entered, is finished or shuts\n"
+"down.\n"
+"Threads: the loop's own thread only.\n"
+"Source: asyncio, \"Task groups\".");
+
+static PyObject *
+group_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames)
+{
+    CaGroup *self = as_group(op);
+    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    PyObject *name = NULL;
+    PyObject *context = NULL;
+    if (st == NULL) {
+        return NULL;
+    }
+    CaLoop *loop = is_open(st, self) &&
+                           bind_task(st, args, nargs, kwnames, &name, &context)
+                       ? plain_loop_of(st, self)
+                       : NULL;
+    if (loop == NULL) {
+        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
+                             st->names[CA_STR_create_task], op, args, nargs,
+                             kwnames);
+    }
+    PyObject *task = ca_task_new(loop, args[0], name, context, false);
+    if (task != NULL && adopt(st, self, task) < 0) {
+        Py_CLEAR(task);
+    }
+    return task;
+}
+
+PyDoc_STRVAR(on_task_done_doc,
+"_on_task_done($self, task, /)\n--\n\nA task of the group is done.");
+
+/* Tasks that have failed are asyncio's affair. */
+static PyObject *
+group_py_on_task_done(PyObject *op, PyObject *task)
+{
+    CaGroup *self = as_group(op);
+    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    if (st == NULL) {
+        return NULL;
+    }
+    CaFuture *fut = (CaFuture *)task;
+    if (!Py_IS_TYPE(task, st->TaskType) || self->tasks == NULL ||
+        !PySet_CheckExact(self->tasks) || fut->state == CA_PENDING ||
+        (fut->state == CA_FINISHED && fut->exception != NULL) ||
+        (!is_none(self->completed) && !ca_future_check(st, self->completed))) {
+        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
+                             st->names[CA_STR__on_task_done], op, &task, 1,
+                             NULL);
+    }
+    if (PySet_Discard(self->tasks, task) < 0 ||
+        (CA_TASKS_LINKED && !is_none(self->parent) &&
+         ca_awaited_discard(fut, (CaTask *)self->parent) < 0)) {
+        return NULL;
+    }
+    if (fut->state == CA_FINISHED) {
+        fut->log_tb = 0;
+    }
+    CaFuture *completed = (CaFuture *)self->completed;
+    if (!is_none(self->completed) && PySet_GET_SIZE(self->tasks) == 0 &&
+        completed->state == CA_PENDING &&
+        ca_future_finish(st, completed, Py_True) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- leaving ---- */
+
+enum { ARG_GROUP, ARG_TYPE, ARG_EXC, ARG_TB };
+
+/* Nothing has gone wrong, and nobody has put something odd into a field. */
+static bool
+is_well(ca_state *st, const CaGroup *self)
+{
+    return Py_IS_TYPE(self, st->GroupType) && self->tasks != NULL &&
+           PySet_CheckExact(self->tasks) && is_none(self->base_error) &&
+           self->errors != NULL && PyList_CheckExact(self->errors) &&
+           PyList_GET_SIZE(self->errors) == 0 &&
+           !self->parent_cancel_requested && !self->aborting &&
+           is_none(self->completed) && self->loop != NULL;
+}
+
+/* Wait until the set of tasks is empty; then the group is left. */
+static PySendResult
+wait_for_tasks(CaCoro *coro, PyObject **result)
+{
+    ca_state *st = coro->st;
+    CaGroup *self = as_group(coro->args[ARG_GROUP]);
+    if (!is_well(st, self)) {
+        return ca_coro_delegate(coro, result);
+    }
+    if (PySet_GET_SIZE(self->tasks) == 0) {
+        if (st->combine_group_forgets) {
+            Py_CLEAR(self->parent);
+            Py_CLEAR(self->errors);
+            Py_CLEAR(self->base_error);
+        }
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    CaLoop *loop = ca_combine_loop(st);
+    if (loop == NULL || (PyObject *)loop != self->loop) {
+        return ca_coro_delegate(coro, result);
+    }
+    PyObject *future = ca_future_new(loop);
+    if (future == NULL) {
+        return PYGEN_ERROR;
+    }
+    self->completed = Py_NewRef(future);
+    Py_XSETREF(coro->future, future);
+    ((CaFuture *)future)->blocking = 1;
+    *result = Py_NewRef(future);
+    return PYGEN_NEXT;
+}
+
+static PySendResult
+aexit_start(CaCoro *coro, PyObject **result)
+{
+    if (coro->args[ARG_TYPE] != Py_None || coro->args[ARG_EXC] != Py_None) {
+        return ca_coro_delegate(coro, result);
+    }
+    if (is_well(coro->st, as_group(coro->args[ARG_GROUP]))) {
+        as_group(coro->args[ARG_GROUP])->exiting = 1;
+    }
+    return wait_for_tasks(coro, result);
+}
+
+/* asyncio's __aexit__(), brought to where it waits: strong.  What it waits for
+ * is `future`, of no consequence, since ours may be done; so it needs a task
+ * to wait for, if there is none left.  When it began nothing was wrong. */
+static PyObject *
+stock_that_waits(CaCoro *coro, PyObject *future)
+{
+    CaGroup *self = as_group(coro->args[ARG_GROUP]);
+    PyObject *yielded = NULL;
+    if (PySet_Add(self->tasks, future) < 0) {
+        return NULL;
+    }
+    char requested = self->parent_cancel_requested;
+    self->parent_cancel_requested = 0;
+    Py_XSETREF(self->completed, Py_NewRef(future));
+    PyObject *inner = ca_combine_call_stock(coro->st, coro->kind->stock,
+                                            coro->args, coro->nargs, NULL);
+    if (inner != NULL && PyIter_Send(inner, Py_None, &yielded) != PYGEN_NEXT) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_SystemError,
+                            "TaskGroup.__aexit__() did not wait");
+        }
+        Py_CLEAR(inner);
+    }
+    self->parent_cancel_requested = requested;
+    Py_XDECREF(yielded);
+    if (PySet_Discard(self->tasks, future) < 0) {
+        Py_CLEAR(inner);
+    }
+    return inner;
+}
+
+/* Go on as asyncio's coroutine from where it waits: with `exc` thrown in, or,
+ * if that is NULL, woken up. */
+static PySendResult
+go_on_as_stock(CaCoro *coro, PyObject *exc, PyObject **result)
+{
+    CaGroup *self = as_group(coro->args[ARG_GROUP]);
+    PyObject *future = ca_future_new((CaLoop *)self->loop);
+    PyObject *inner = future == NULL ? NULL : stock_that_waits(coro, future);
+    PySendResult status = PYGEN_ERROR;
+    if (inner != NULL && exc != NULL) {
+        status = ca_coro_delegate_thrown(coro, inner, exc, result);
+    } else if (inner != NULL) {
+        Py_XSETREF(coro->inner, inner);
+        if (ca_future_finish(coro->st, (CaFuture *)future, Py_True) == 0) {
+            status = ca_coro_delegate_sent(coro, result);
+        }
+    }
+    Py_XDECREF(future);
+    return status;
+}
+
+static PySendResult
+aexit_thrown(CaCoro *coro, PyObject *exc, PyObject **result)
+{
+    return go_on_as_stock(coro, exc, result);
+}
+
+/* The future is done: all tasks are, unless there are new ones. */
+static PySendResult
+aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
+{
+    CaGroup *self = as_group(coro->args[ARG_GROUP]);
+    PyObject *none = NULL;
+    PySendResult status = ca_coro_outcome(coro->st, (CaFuture *)coro->future,
+                                          &none);
+    Py_CLEAR(coro->future);
+    if (status == PYGEN_ERROR) {
+        PyObject *exc = PyErr_GetRaisedException();
+        status = aexit_thrown(coro, exc, result);
+        Py_DECREF(exc);
+        return status;
+    }
+    Py_XDECREF(none);
+    Py_CLEAR(self->completed);
+    return is_well(coro->st, self) ? wait_for_tasks(coro, result)
+                                   : go_on_as_stock(coro, NULL, result);
+}
+
+static PySendResult
+resume(CaCoro *Py_UNUSED(self), PyObject *Py_UNUSED(value),
+       PyObject **Py_UNUSED(result))
+{
+    PyErr_SetString(PyExc_SystemError, "nothing was waited for");
+    return PYGEN_ERROR;
+}
+
+static PySendResult
+thrown(CaCoro *Py_UNUSED(self), PyObject *exc, PyObject **Py_UNUSED(result))
+{
+    return ca_coro_fail(exc);
+}
+
+static const ca_coro_kind aenter_kind = {
+    .name = "__aenter__",
+    .qualname = "TaskGroup.__aenter__",
+    .stock = CA_COMBINE_GROUP_ENTER,
+    .start = aenter_start,
+    .resume = resume,
+    .thrown = thrown,
+};
+
+static const ca_coro_kind aexit_kind = {
+    .name = "__aexit__",
+    .qualname = "TaskGroup.__aexit__",
+    .stock = CA_COMBINE_GROUP_EXIT,
+    .start = aexit_start,
+    .resume = aexit_resume,
+    .thrown = aexit_thrown,
+};
+
+PyDoc_STRVAR(aenter_doc,
+"__aenter__($self)\n--\n\nEnter the group; returns a coroutine.");
+
+static PyObject *
+group_py_aenter(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    return st == NULL ? NULL : ca_coro_new(st, &aenter_kind, &op, 1);
+}
+
+PyDoc_STRVAR(aexit_doc,
+"__aexit__($self, et, exc, tb, /)\n--\n\n"
+"Wait for the tasks, and raise what they have raised; returns a coroutine.");
+
+static PyObject *
+group_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    ca_state *st = ca_state_of_type(Py_TYPE(op));
+    if (st == NULL) {
+        return NULL;
+    }
+    if (nargs != 3) {
+        PyErr_Format(PyExc_TypeError, "__aexit__() takes 3 arguments, got %zd",
+                     nargs);
+        return NULL;
+    }
+    PyObject *all[4] = {op, args[0], args[1], args[2]};
+    return ca_coro_new(st, &aexit_kind, all, 4);
+}
+
+/* ---- the type ---- */
+
+static PyMethodDef group_methods[] = {
+    {"__aenter__", group_py_aenter, METH_NOARGS, aenter_doc},
+    {"__aexit__", (PyCFunction)(void (*)(void))group_py_aexit, METH_FASTCALL,
+     aexit_doc},
+    {"create_task", (PyCFunction)(void (*)(void))group_py_create_task,
+     METH_FASTCALL | METH_KEYWORDS, create_task_doc},
+    {"_on_task_done", group_py_on_task_done, METH_O, on_task_done_doc},
+    {0},
+};
+
+#define FIELD(name, field) \
+    {name, CA_T_OBJECT_OR_NONE, offsetof(CaGroup, field), 0, NULL}
+#define FLAG(name, field) {name, Py_T_BOOL, offsetof(CaGroup, field), 0, NULL}
+static PyMemberDef group_members[] = {
+    FIELD("_loop", loop),
+    FIELD("_parent_task", parent),
+    FIELD("_tasks", tasks),
+    FIELD("_errors", errors),
+    FIELD("_base_error", base_error),
+    FIELD("_on_completed_fut", completed),
+    FLAG("_entered", entered),
+    FLAG("_exiting", exiting),
+    FLAG("_aborting", aborting),
+    FLAG("_parent_cancel_requested", parent_cancel_requested),
+    {0},
+};
+#undef FIELD
+#undef FLAG
+
+static int
+group_tp_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CaGroup *self = as_group(op);
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->parent);
+    Py_VISIT(self->tasks);
+    Py_VISIT(self->errors);
+    Py_VISIT(self->base_error);
+    Py_VISIT(self->completed);
+    return 0;
+}
+
+static int
+group_tp_clear(PyObject *op)
+{
+    CaGroup *self = as_group(op);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->parent);
+    Py_CLEAR(self->tasks);
+    Py_CLEAR(self->errors);
+    Py_CLEAR(self->base_error);
+    Py_CLEAR(self->completed);
+    return 0;
+}
+
+static void
+group_tp_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    (void)group_tp_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(group_doc,
+"Native half of casyncio.TaskGroup: the fields that asyncio's methods use.");
+
+static PyType_Slot group_slots[] = {
+    {Py_tp_doc, (void *)group_doc},
+    {Py_tp_traverse, group_tp_traverse},
+    {Py_tp_clear, group_tp_clear},
+    {Py_tp_dealloc, group_tp_dealloc},
+    {Py_tp_methods, group_methods},
+    {Py_tp_members, group_members},
+    {0, NULL},
+};
+
+PyType_Spec ca_group_spec = {
+    .name = "casyncio._native.TaskGroup",
+    .basicsize = sizeof(CaGroup),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = group_slots,
+};

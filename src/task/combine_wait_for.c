@@ -1,0 +1,297 @@
+/* combine_wait_for.c - asyncio.wait_for(), 3.12 and newer.
+ *
+ * There it is `async with timeout(t): return await fut`; this is the same in
+ * one object: the coroutine owns the timer and hands on what the awaited one
+ * yields.  When the time was up and an exception comes out, the Timeout of
+ * combine_timeout.c decides what becomes of it, in asyncio's code.  Up to 3.11
+ * it is another function, which is left to asyncio.
+ */
+#include "task/combine.h"
+
+#include "py/errors.h"
+
+#include <math.h>
+
+enum { ARG_FUTURE, ARG_TIMEOUT };
+#define SOON_S 1e-6
+enum { PHASE_ENTERED, PHASE_EXPIRING };
+
+/* ---- the deadline ---- */
+
+static PyObject *
+expire(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaCoro *self = (CaCoro *)op;
+    if (self->task == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self->task,
+                                               self->st->names[CA_STR_cancel]);
+    if (done == NULL) {
+        return NULL;
+    }
+    Py_DECREF(done);
+    self->phase = PHASE_EXPIRING;
+    Py_CLEAR(self->timer);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef expire_def = {"_on_timeout", expire, METH_NOARGS, NULL};
+
+static int
+set_deadline(CaCoro *self, CaLoop *loop, CaTask *task, double timeout_s)
+{
+    self->task = (CaTask *)Py_NewRef(task);
+    self->cancelling = task->m.num_cancels_requested;
+    self->phase = PHASE_ENTERED;
+    if (self->args[ARG_TIMEOUT] == Py_None) {
+        return 0;
+    }
+    PyObject *callback = PyCFunction_New(&expire_def, (PyObject *)self);
+    if (callback == NULL) {
+        return -1;
+    }
+    /* asyncio looks at the clock twice, and a deadline so short is over by the
+     * second look. */
+    double when_s = timeout_s < SOON_S ? 0 : ca_loop_time_s(loop) + timeout_s;
+    self->timer = ca_combine_arm(loop, callback, when_s);
+    Py_DECREF(callback);
+    return self->timer == NULL ? -1 : 0;
+}
+
+static int
+stop_timer(CaCoro *self)
+{
+    PyObject *timer = self->timer;
+    if (timer == NULL) {
+        return 0;
+    }
+    self->timer = NULL;
+    int result = ca_combine_disarm(self->st, timer);
+    Py_DECREF(timer);
+    return result;
+}
+
+/* ---- the end ---- */
+
+/* Timeout.__aexit__(type, exc, tb), which does not wait, as within a handler
+ * of `exc`: 0 when exc goes on, -1 when another exception is set. */
+static int
+ask_stock(CaCoro *self, PyObject *timeout, PyObject *exc)
+{
+    PyObject *tb = PyException_GetTraceback(exc);
+    PyObject *args[4] = {timeout, (PyObject *)Py_TYPE(exc), exc,
+                         tb == NULL ? Py_None : tb};
+    PyObject *outer = PyErr_GetHandledException();
+    PyObject *answer = NULL;
+    PyErr_SetHandledException(exc);
+    PyObject *coro = ca_combine_call_stock(self->st, CA_COMBINE_TIMEOUT_EXIT,
+                                           args, 4, NULL);
+    if (coro != NULL) {
+        (void)PyIter_Send(coro, Py_None, &answer);
+    }
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
+    Py_XDECREF(coro);
+    Py_XDECREF(tb);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+/* The awaited one has raised. */
+static PySendResult
+leave_raising(CaCoro *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (self->phase == PHASE_EXPIRING) {
+        PyObject *timeout = ca_timeout_expiring(self->st, self->task,
+                                                self->cancelling);
+        int result = timeout == NULL ? -1 : ask_stock(self, timeout, exc);
+        Py_XDECREF(timeout);
+        if (result < 0) {
+            Py_DECREF(exc);
+            return PYGEN_ERROR;
+        }
+    } else if (stop_timer(self) < 0) {
+        Py_DECREF(exc);
+        return PYGEN_ERROR;
+    }
+    PyErr_SetRaisedException(exc);
+    return PYGEN_ERROR;
+}
+
+static PySendResult
+leave(CaCoro *self, PySendResult status, PyObject **result)
+{
+    if (status == PYGEN_NEXT) {
+        return status;
+    }
+    if (status == PYGEN_ERROR) {
+        return leave_raising(self);
+    }
+    int done;
+    if (self->phase == PHASE_EXPIRING) {
+        PyObject *count = PyObject_CallMethodNoArgs(
+            (PyObject *)self->task, self->st->names[CA_STR_uncancel]);
+        done = count == NULL ? -1 : 0;
+        Py_XDECREF(count);
+    } else {
+        done = stop_timer(self);
+    }
+    if (done < 0) {
+        Py_CLEAR(*result);
+        return PYGEN_ERROR;
+    }
+    return status;
+}
+
+/* ---- the awaited one ---- */
+
+/* Whether `await` on it can be done here. */
+static bool
+is_awaitable(PyObject *op)
+{
+    PyAsyncMethods *methods = Py_TYPE(op)->tp_as_async;
+    return PyCoro_CheckExact(op) || (methods != NULL && methods->am_await);
+}
+
+/* What `await` iterates over: strong, or NULL. */
+static PyObject *
+iterator_of(ca_state *st, PyObject *op)
+{
+    if (!PyCoro_CheckExact(op)) {
+        PyObject *iter = Py_TYPE(op)->tp_as_async->am_await(op);
+        if (iter != NULL && !PyIter_Check(iter)) {
+            PyErr_Format(PyExc_TypeError,
+                         "__await__() returned non-iterator of type '%.100s'",
+                         Py_TYPE(iter)->tp_name);
+            Py_CLEAR(iter);
+        } else if (iter != NULL && PyCoro_CheckExact(iter)) {
+            PyErr_SetString(PyExc_TypeError,
+                            "__await__() returned a coroutine");
+            Py_CLEAR(iter);
+        }
+        return iter;
+    }
+    PyObject *waited = PyObject_GetAttr(op, st->names[CA_STR_cr_await]);
+    if (waited != NULL && waited != Py_None) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "coroutine is being awaited already");
+        Py_CLEAR(waited);
+    }
+    if (waited == NULL) {
+        return NULL;
+    }
+    Py_DECREF(waited);
+    return Py_NewRef(op);
+}
+
+static PySendResult
+send_on(CaCoro *self, PyObject *value, PyObject **result)
+{
+    return leave(self, PyIter_Send(self->inner, value, result), result);
+}
+
+/* ---- the coroutine ---- */
+
+static PySendResult
+wait_for_start(CaCoro *self, PyObject **result)
+{
+    PyObject *timeout = self->args[ARG_TIMEOUT];
+    double timeout_s = 1;
+    bool plain = self->nargs == 2 && is_awaitable(self->args[ARG_FUTURE]) &&
+                 (timeout == Py_None ||
+                  (ca_combine_number(timeout, &timeout_s) && timeout_s > 0));
+    CaLoop *loop = plain ? ca_combine_loop(self->st) : NULL;
+    CaTask *task = loop == NULL ? NULL : ca_combine_task(loop);
+    if (task == NULL) {
+        return ca_coro_delegate(self, result);
+    }
+    if (set_deadline(self, loop, task, timeout_s) < 0) {
+        return PYGEN_ERROR;
+    }
+    self->inner = iterator_of(self->st, self->args[ARG_FUTURE]);
+    if (self->inner == NULL) {
+        return leave_raising(self);
+    }
+    return send_on(self, Py_None, result);
+}
+
+static PySendResult
+wait_for_resume(CaCoro *self, PyObject *value, PyObject **result)
+{
+    return send_on(self, value, result);
+}
+
+/* As `await` does it: GeneratorExit closes the awaited one. */
+static int
+close_inner(CaCoro *self, PyObject *exc)
+{
+    PyObject *method = PyObject_GetAttr(self->inner,
+                                        self->st->names[CA_STR_close]);
+    if (method == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    } else {
+        PyObject *none = PyObject_CallNoArgs(method);
+        Py_DECREF(method);
+        if (none == NULL) {
+            return -1;
+        }
+        Py_DECREF(none);
+    }
+    (void)ca_coro_fail(exc);
+    return -1;
+}
+
+static PySendResult
+throw_on(CaCoro *self, PyObject *exc, PyObject **result)
+{
+    PyObject *method = PyObject_GetAttr(self->inner,
+                                        self->st->names[CA_STR_throw]);
+    if (method == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+            (void)ca_coro_fail(exc);
+        }
+        return PYGEN_ERROR;
+    }
+    *result = PyObject_CallOneArg(method, exc);
+    Py_DECREF(method);
+    return *result != NULL ? PYGEN_NEXT : ca_coro_stopped(result);
+}
+
+static PySendResult
+wait_for_thrown(CaCoro *self, PyObject *exc, PyObject **result)
+{
+    if (PyErr_GivenExceptionMatches(exc, PyExc_GeneratorExit)) {
+        (void)close_inner(self, exc);
+        return leave_raising(self);
+    }
+    return leave(self, throw_on(self, exc, result), result);
+}
+
+static const ca_coro_kind wait_for_kind = {
+    .name = "wait_for",
+    .qualname = "wait_for",
+    .stock = CA_COMBINE_WAIT_FOR,
+    .start = wait_for_start,
+    .resume = wait_for_resume,
+    .thrown = wait_for_thrown,
+};
+
+PyObject *
+ca_wait_for_call(ca_state *st, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    bool named = nkw == 1 && nargs == 1 &&
+                 PyTuple_GET_ITEM(kwnames, 0) == st->names[CA_STR_timeout];
+    if ((nkw == 0 && nargs == 2) || named) {
+        return ca_coro_new(st, &wait_for_kind, args, 2);
+    }
+    return ca_combine_call_stock(st, CA_COMBINE_WAIT_FOR, args, nargs,
+                                 kwnames);
+}
