@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from casyncio import _datagrams, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
+from casyncio._tls import Hooks as TlsHooks
 from casyncio._transports import Hooks, TransportTable
 
 # Private names of these are used below; each has a test that names it.
@@ -59,7 +60,7 @@ def _turn() -> Iterator[None]:
     yield
 
 
-class Loop(_native.Loop, Hooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
+class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,

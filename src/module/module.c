@@ -18,6 +18,7 @@
 #include "transport/datagram.h"
 #include "transport/sockcall.h"
 #include "transport/sockwatch.h"
+#include "transport/tls.h"
 
 #include <stddef.h>
 
@@ -132,6 +133,15 @@ static const char *const names[CA_STR_COUNT] = {
     NAME(_log_closed),
     NAME(_maybe_pause_protocol),
     NAME(_maybe_resume_protocol),
+    NAME(read),
+    NAME(pending),
+    NAME(resume_reading),
+    NAME(_do_handshake),
+    NAME(_do_flush),
+    NAME(_do_shutdown),
+    NAME(_read_later),
+    NAME(_call_eof_received),
+    NAME(_start_shutdown),
 };
 #undef NAME
 
@@ -332,6 +342,23 @@ make_transport_types(PyObject *module, ca_state *st)
         return PyErr_Occurred() ? -1 : 0;
     }
     return PyModule_AddType(module, st->StreamType);
+}
+
+/* TLS, where the base of its transport looks as we think. */
+static int
+make_tls_types(PyObject *module, ca_state *st)
+{
+    st->TlsType = (PyTypeObject *)ca_tls_type_new(module);
+    if (st->TlsType == NULL || PyModule_AddType(module, st->TlsType) < 0 ||
+        PyModule_AddFunctions(module, ca_tls_functions) < 0) {
+        return -1;
+    }
+    st->TlsTransportType = (PyTypeObject *)ca_tls_transport_type_new(module,
+                                                                     st);
+    if (st->TlsTransportType == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyModule_AddType(module, st->TlsTransportType);
 }
 
 /* Datagram transports, where the base has the fields that are known. */
@@ -540,7 +567,8 @@ module_exec(PyObject *module)
     st->context_sharing = sharing != 0;
     if (make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
         make_transport_types(module, st) < 0 ||
-        make_datagram_type(module, st) < 0 || make_pipe_types(module) < 0 ||
+        make_tls_types(module, st) < 0 || make_datagram_type(module, st) < 0 ||
+        make_pipe_types(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", CASYNCIO_VERSION) <
             0) {
         return -1;
@@ -576,6 +604,14 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->StreamType);
     Py_VISIT(st->AcceptorType);
     Py_VISIT(st->SocketTransport);
+    Py_VISIT(st->TlsType);
+    Py_VISIT(st->TlsTransportType);
+    Py_VISIT(st->TlsProtocol);
+    Py_VISIT(st->StockTlsTransport);
+    Py_VISIT(st->tls_again);
+    for (int i = 0; i < CA_TLS_STATES; i++) {
+        Py_VISIT(st->tls_states[i]);
+    }
     Py_VISIT(st->socket_fileno);
     Py_VISIT(st->socket_methods);
     Py_VISIT(st->FileIO);
@@ -615,6 +651,14 @@ module_clear(PyObject *module)
     Py_CLEAR(st->StreamType);
     Py_CLEAR(st->AcceptorType);
     Py_CLEAR(st->SocketTransport);
+    Py_CLEAR(st->TlsType);
+    Py_CLEAR(st->TlsTransportType);
+    Py_CLEAR(st->TlsProtocol);
+    Py_CLEAR(st->StockTlsTransport);
+    Py_CLEAR(st->tls_again);
+    for (int i = 0; i < CA_TLS_STATES; i++) {
+        Py_CLEAR(st->tls_states[i]);
+    }
     Py_CLEAR(st->socket_fileno);
     Py_CLEAR(st->socket_methods);
     Py_CLEAR(st->FileIO);

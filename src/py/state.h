@@ -68,6 +68,14 @@ typedef struct ca_state {
     PyObject *StockTransport;          /* strong; asyncio's Transport that has
                                           flow control */
     PyObject *BufferedProtocol;        /* strong; asyncio's class */
+
+    PyTypeObject *TlsType;
+    PyTypeObject *TlsTransportType;    /* NULL: stock's TLS is used */
+    PyObject *TlsProtocol;             /* strong; class of _tls.py, or NULL */
+    PyObject *StockTlsTransport;       /* strong; asyncio.sslproto's class */
+    PyObject *tls_again;              /* strong; exceptions that mean: later */
+    PyObject *tls_states[5];           /* strong; see transport/tls.h */
+
     PyObject *StreamReader;            /* strong; asyncio's classes, */
     PyObject *StreamReaderProtocol;
     PyObject *feed_method;             /* strong; functions of theirs, */
@@ -232,6 +240,15 @@ enum {
     CA_STR__log_closed,
     CA_STR__maybe_pause_protocol,
     CA_STR__maybe_resume_protocol,
+    CA_STR_read,
+    CA_STR_pending,
+    CA_STR_resume_reading,
+    CA_STR__do_handshake,
+    CA_STR__do_flush,
+    CA_STR__do_shutdown,
+    CA_STR__read_later,
+    CA_STR__call_eof_received,
+    CA_STR__start_shutdown,
     CA_STR_COUNT,
 };
 

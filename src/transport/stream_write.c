@@ -260,7 +260,7 @@ stable_owner(PyObject *op, const Py_buffer *view, const char **data,
              size_t nbytes)
 {
     PyObject *base = op;
-    if (PyMemoryView_Check(op)) {
+    if (op != NULL && PyMemoryView_Check(op)) {
         base = view == NULL ? NULL : PyMemoryView_GET_BASE(op);
     }
     if (base != NULL && PyBytes_CheckExact(base)) {
@@ -380,6 +380,14 @@ check_writable(CaStream *self, const char *words)
         return -1;
     }
     return 0;
+}
+
+int
+ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes)
+{
+    return check_writable(self, "write") < 0
+               ? -1
+               : write_bytes(self, NULL, NULL, data, nbytes);
 }
 
 /* Write what any object with a buffer holds. */
