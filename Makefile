@@ -10,6 +10,7 @@ NEXT ?= python3.14
 
 VENV := .venv
 TOOLS := build/tools
+RELEASE := build/release
 # Tests and examples run outside this folder, so that they see what is
 # installed and not the sources beside them.
 AWAY := build/away
@@ -22,7 +23,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
         lint format shape layers stubtest bench netbench stress instructions \
-        dist clean
+        docs dist wheels clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -131,10 +132,10 @@ sanitized:  ## the unit tests on an extension with AddressSanitizer and UBSan
 
 # -------------------------------------------------------------------- rest
 
-bench:  ## casyncio against other loops; a part of it: make bench ARGS=--quick
+bench:  ## casyncio against other loops; every row: make bench ARGS="--suite full"
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
-	$(VENV)/bin/python -P benchmarks/run.py $(ARGS)
+	$(VENV)/bin/python -P -m casyncio bench $(ARGS)
 
 netbench:  ## the same as servers and clients, with C servers beside them: make netbench ARGS=--quick
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
@@ -151,12 +152,39 @@ instructions:  ## instructions of hot paths, counted by valgrind, against their 
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/ceilings.py $(ARGS)
 
-dist: $(TOOLS)  ## source distribution and wheel, in dist
+docs: VENV = build/venv/docs
+docs:  ## the manual as HTML, in build/docs; every warning and every broken link is an error
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/docs.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@rm -rf build/docs
+	cd docs && $(CURDIR)/$(VENV)/bin/python -P -m sphinx -W --keep-going -n -q -b html . ../build/docs
+	$(VENV)/bin/python -P tools/doclinks.py build/docs
+	@echo "open build/docs/index.html"
+
+dist: $(RELEASE)  ## source distribution and wheel, in dist, checked as the package index does
 	@rm -rf dist
-	$(TOOLS)/bin/python -m build
+	$(RELEASE)/bin/python -m build
+	$(RELEASE)/bin/twine check --strict dist/*
+
+# From the source distribution, as others build them.  CI for many machines: [tool.cibuildwheel].
+wheels: $(RELEASE)  ## wheels of all PYTHONS for any Linux with glibc 2.28, and the sdist, in dist
+	@rm -rf dist build/wheels
+	$(RELEASE)/bin/python -m build --sdist
+	@set -e; for python in $(PYTHONS); do \
+		echo "wheel for $$python"; \
+		"$$(tools/find-python.sh "$$python")" $(PIP) wheel --quiet --no-deps $(STRICT) \
+			--wheel-dir build/wheels dist/*.tar.gz; \
+	done
+	PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(RELEASE)/bin/auditwheel repair \
+		--plat manylinux_2_28_$$(uname -m) --wheel-dir dist build/wheels/*.whl
+	$(RELEASE)/bin/twine check --strict dist/*
 
 clean:  ## remove what was built, and the environments
 	rm -rf build dist $(VENV)
+
+$(RELEASE): requirements/release.txt
+	@tools/venv.sh $(RELEASE) python3 requirements/release.txt
+	@touch $(RELEASE)
 
 $(TOOLS): requirements/tools.txt
 	@tools/venv.sh $(TOOLS) python3 requirements/tools.txt

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How many instructions does one operation take? Counted by valgrind's callgrind, without noise.
 
-    python -m benchmarks.callgrind [--loop NAME=MODULE:FACTORY] [--python EXE] [--out FILE]
+    python -m benchmarks.callgrind [--loops A,B] [--python EXE] [--json FILE]
 
 Each operation runs in two sizes in fresh processes; the difference of the counts, divided by the
 difference of the sizes, leaves out what the process costs otherwise.
@@ -15,13 +15,13 @@ import gc
 import re
 import shutil
 import sys
-import types
 from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import callbacks, harness
+from benchmarks import callbacks, harness, switching
 
+CELL = [str(Path(__file__).with_name("cells.py"))]
 SIZES = (1_000, 4_000)
 
 
@@ -43,29 +43,20 @@ async def fire(loop, n):
     await done
 
 
-@types.coroutine
-def plain_yield():
-    """Suspend once, as asyncio.sleep(0) does inside."""
-    yield
-
-
-async def yields(n):
-    """Yield n times: a switch, and as little Python as there can be."""
-    for _ in range(n):
-        await plain_yield()
-
-
 async def sleeps(n):
     """Call asyncio.sleep(0) n times."""
     for _ in range(n):
         await asyncio.sleep(0)
 
 
-SWITCHES = {"yield switch": yields, "sleep(0)": sleeps}  # what the bare driver can run as well
+SWITCHES = {
+    "yield switch": switching.yields,
+    "sleep(0)": sleeps,
+}  # what the bare driver can run as well
 TASKS = 10
 
 
-def switching(body):
+def switches(body):
     """Return an operation that runs n switches in ten tasks."""
 
     async def switch(loop, n):
@@ -74,23 +65,14 @@ def switching(body):
     return switch
 
 
-async def soon_with(loop, n, result):
-    """Await n futures, each set by call_soon()."""
-    create_future = loop.create_future  # the look-ups are the interpreter's
-    for _ in range(n):
-        future = create_future()
-        loop.call_soon(future.set_result, result)
-        await future
-
-
 async def future_soon(loop, n):
     """Await n futures without a value."""
-    await soon_with(loop, n, None)
+    await switching.soon_with(loop, n, None)
 
 
 async def future_value(loop, n):
     """Await n futures with a value."""
-    await soon_with(loop, n, 5)
+    await switching.soon_with(loop, n, 5)
 
 
 async def create_and_await(loop, n):
@@ -119,8 +101,8 @@ async def make_and_cancel(loop, n):
 
 
 OPERATIONS = {
-    "yield switch": switching(yields),
-    "sleep(0)": switching(sleeps),
+    "yield switch": switches(switching.yields),
+    "sleep(0)": switches(sleeps),
     "create_task+await": create_and_await,
     "future+call_soon": future_soon,
     "future+call_soon, value": future_value,
@@ -158,7 +140,7 @@ def instructions(drive, args, one, operation, n):
         "--callgrind-out-file=/dev/null",
         args.python,
         "-P",
-        *drive.CELL,
+        *CELL,
         "callgrind",
         one.spec,
         operation,
@@ -181,7 +163,7 @@ def per_operation(drive, args, one, operation):
 def measure(drive, args, who):
     """Return instructions per operation, by operation and contender."""
     results = {}
-    with drive.Follow(len(OPERATIONS) * len(who)) as follow:
+    with drive.terminal.Follow(len(OPERATIONS) * len(who)) as follow:
         for operation in OPERATIONS:
             row = results[operation] = {}
             for one in who:
@@ -197,7 +179,7 @@ def main(argv=None):
     if not shutil.which("valgrind"):
         print("skipped: valgrind not found")
         return
-    from benchmarks import drive, report  # here, since cells must do without rich
+    from benchmarks import drive, terminal  # here, since cells do without them
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.callgrind",
@@ -205,17 +187,16 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     drive.add_options(parser, 1, 0.0)
+    parser.set_defaults(cell=CELL)
     parser.set_defaults(rounds=1, seconds=0.0, timeout=120)
     args = parser.parse_args(argv)
     who, machine = drive.start(args)
     results = measure(drive, args, who)
     drive.save(args.out, {"machine": machine, "instructions": results})
-    table = report.Table(
-        "instructions per operation", *(one.name for one in who), box=report.box.SIMPLE_HEAD
-    )
+    table = terminal.Table(["instructions per operation", *(one.name for one in who)])
     for operation, row in results.items():
-        table.add_row(operation, *(f"{n:,}" if isinstance(n, int) else n for n in row.values()))
-    report.terminal().print(table)
+        table.add(operation, *(f"{n:,}" if isinstance(n, int) else n for n in row.values()))
+    terminal.out().table(table)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do casyncio's hot paths stay under their ceilings of instructions? Counted by callgrind.
 
-    python -m benchmarks.ceilings [--loop NAME=MODULE:FACTORY] [--python EXE] [--out FILE]
+    python -m benchmarks.ceilings [--loops A,B] [--python EXE] [--json FILE]
 
 Two ceilings are relative: what a switch may cost above a bare driver in C that sends None to the
 same coroutines, counted in the same run. The others are absolute and stand for one Python, 3.13,
@@ -85,6 +85,7 @@ def main(argv=None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     drive.add_options(parser, 1, 0.0)
+    parser.set_defaults(cell=callgrind.CELL)
     parser.set_defaults(
         rounds=1, seconds=0.0, timeout=120, loop=["casyncio=casyncio:new_event_loop"]
     )

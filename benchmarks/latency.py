@@ -37,6 +37,7 @@ if __package__ in (None, ""):
 from benchmarks import harness
 
 BUDGET = "_poll_budget"
+CELL = [str(Path(__file__).with_name("cells.py"))]
 ENDLESS = 10**15
 SENDER = """
 import random, socket, sys, time
@@ -195,7 +196,7 @@ def variants(drive, args, who):
         if args.budget and drive.run_cell(args, "has_budget", one.spec, contender=one)["has"]
     ]
     if args.budget and not able:
-        drive.STDERR.print("no loop here has a poll budget to set")
+        drive.terminal.err().line("no loop here has a poll budget to set")
     return [(one, budget) for one in who for budget in ["", *(args.budget if one in able else [])]]
 
 
@@ -204,7 +205,7 @@ def measure(drive, args, who):
     pairs = variants(drive, args, who)
     cases = [(load, transport) for load in args.load or LOADS for transport in args.transport]
     results = {}
-    with drive.Follow(len(pairs) * len(cases) * args.rounds) as follow:
+    with drive.terminal.Follow(len(pairs) * len(cases) * args.rounds) as follow:
         for case in cases:
             row = results["/".join(case)] = {
                 f"{one.name} {budget}".strip(): [] for one, budget in pairs
@@ -253,31 +254,20 @@ def texts(case, name, rounds, stock):
 
 def show(results):
     """Print the table of results."""
-    from benchmarks import report
+    from benchmarks import terminal
 
-    table = report.Table(
-        "load",
-        "transport",
-        "loop",
-        "p50 µs",
-        "p99 µs",
-        "max µs",
-        "messages",
-        "load/s",
-        "load to stock",
-        box=report.box.SIMPLE_HEAD,
-    )
+    columns = "load,transport,loop,p50 µs,p99 µs,max µs,messages,load/s,load to stock"
+    table = terminal.Table(columns.split(","))
     for case, row in results.items():
         stock = row.get("asyncio", [{}])
         for name, rounds in row.items():
-            table.add_row(*map(report.escape, texts(case, name, rounds, stock)))
-        table.add_section()
-    report.terminal().print(table)
+            table.add(*texts(case, name, rounds, stock))
+    terminal.out().table(table)
 
 
 def main(argv=None):
     """Parse the command line, measure, and print the table."""
-    from benchmarks import drive, report  # here, since cells must do without rich
+    from benchmarks import drive, report  # here, since cells do without them
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.latency",
@@ -290,6 +280,7 @@ def main(argv=None):
     )
     parser.add_argument("--budget", action="append", metavar="TURNS,MICROSECONDS")
     drive.add_options(parser, 3, 1.0)
+    parser.set_defaults(cell=CELL)
     args = parser.parse_args(argv)
     args.rounds, args.seconds = args.rounds or 3, args.seconds or 1.0
     who, machine = drive.start(args)

@@ -24,11 +24,10 @@ from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import drive, netrows, report, toolchain
+from benchmarks import drive, netrows, report, terminal, toolchain
 
 READY_WITHIN_S = 15
 WARM_S = 0.25
-KNOWN = dict(text.split("=", 1) for text in drive.DEFAULT_LOOPS)
 FLOORS = {"C epoll": "floor_epoll", "C io_uring": "floor_uring"}
 
 
@@ -206,11 +205,11 @@ def floors(bench: Bench, row_names: list[str]) -> list[drive.Contender]:
         with Server([bench.programs["floor_uring"], "-l", "tcp:0"], "tcp:0", bench.env(True)):
             found.append(drive.Contender("C io_uring", ""))
     except (toolchain.Missing, drive.Failed) as error:
-        drive.STDERR.print(f"left out: C io_uring ({error})", markup=False)
+        terminal.err().line(f"left out: C io_uring ({error})")
     return found
 
 
-def measure_row(bench: Bench, row: netrows.Row, who: list, follow: drive.Follow) -> dict:
+def measure_row(bench: Bench, row: netrows.Row, who: list, follow: terminal.Follow) -> dict:
     """Measure one row for every contender, round by round."""
     cells: dict[str, list[dict]] = {one.name: [] for one in who}
     for number in range(bench.args.rounds):
@@ -241,14 +240,14 @@ def run(args) -> None:
         row.name: [o for o in who if o.name not in FLOORS or o.name in row.floors] for row in rows
     }
     cells = sum(map(len, able.values())) * args.rounds
-    with contextlib.closing(bench), drive.Follow(cells) as follow:
+    with contextlib.closing(bench), terminal.Follow(cells) as follow:
         try:
             for row in rows:
                 data["workloads"][row.name] = measure_row(bench, row, able[row.name], follow)
                 drive.save(args.out, data)
                 follow.row(report.row_text(row.name, data["workloads"][row.name]))
         except KeyboardInterrupt:
-            drive.STDERR.print("interrupted; this is what there is")
+            terminal.err().line("interrupted; this is what there is")
     report.show(data)
 
 
@@ -262,22 +261,6 @@ def list_rows() -> None:
         )
 
 
-def loop_option(text: str) -> str:
-    """Return one of --loops as NAME=MODULE:FACTORY."""
-    name, _, spec = text.strip().partition("=")
-    if not spec and name not in KNOWN:
-        known = ", ".join(KNOWN)
-        raise argparse.ArgumentTypeError(
-            f"{name!r} is none of {known}; others are written NAME=MODULE:FACTORY"
-        )
-    return f"{name}={spec or KNOWN[name]}"
-
-
-def loops_option(text: str) -> list[str]:
-    """Return all of --loops."""
-    return [loop_option(one) for one in text.split(",") if one.strip()]
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(
@@ -288,7 +271,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("command", nargs="?", default="run", choices=["run", "report", "list"])
     add("files", nargs="*", help="what 'report' shows")
-    add("--loops", dest="loop", type=loops_option, metavar="A,B", help="default: all installed")
+    add(
+        "--loops",
+        dest="loop",
+        type=drive.loops_option,
+        metavar="A,B",
+        help="default: all installed",
+    )
     add("--backend", action="append", default=[], metavar="NAME", help="casyncio on it once more")
     add("--only", action="append", metavar="GLOB", help="rows to measure (repeatable)")
     add("--quick", action="store_true", help="a few rows, 2 short rounds")
@@ -304,7 +293,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.command == "report") != bool(args.files):
         parser.error("'report', and only 'report', takes files")
-    args.pin = None  # of the drivers' shared options: servers and load have CPUs of their own
+    args.pin, args.cell = (
+        None,
+        drive.CELL,
+    )  # of the drivers' shared options: servers and load have CPUs of their own
     return args
 
 

@@ -4,6 +4,12 @@
     python -m casyncio [options] -m module args...
     python -m casyncio [options] -c code args...
     python -m casyncio info
+    python -m casyncio bench [--help]
+
+``--as-uvloop`` gives casyncio to programs that import uvloop, too, and to the Python processes
+that they start.
+
+``--accelerate`` also gives the program our primitives, in the place of asyncio's.
 
 The program sees the ``sys.argv``, ``sys.path[0]`` and ``__main__`` that ``python`` itself
 would give it, and its exit status is that of ``python`` too.
@@ -20,24 +26,31 @@ from importlib.machinery import SourceFileLoader
 from typing import NamedTuple, NoReturn
 
 USAGE = (
-    "usage: python -m casyncio [--backend NAME] [--debug] [--version] "
-    "(script | -m module | -c code | info) ..."
+    "usage: python -m casyncio [--backend NAME] [--accelerate] [--debug] [--as-uvloop] "
+    "[--version] (script | -m module | -c code | info | bench) ..."
 )
 
 
 class Options(NamedTuple):
-    """What the command line says: ``kind`` is script, module, code, info or version."""
+    """What the command line says: ``kind`` is script, module, code, info, bench or version."""
 
     kind: str
     target: str
     args: list[str]
     backend: str | None
     debug: bool
+    accelerate: bool
+    as_uvloop: bool
 
 
 def _refuse(message: str) -> NoReturn:
     print(f"{USAGE}\npython -m casyncio: error: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def _is_program(path: str) -> bool:
+    """Whether ``python path`` would find something to run."""
+    return os.path.isfile(path) or os.path.isfile(os.path.join(path, "__main__.py"))
 
 
 def parse(argv: list[str]) -> Options:
@@ -47,8 +60,12 @@ def parse(argv: list[str]) -> Options:
     after ``--help``.
     """
     backend: str | None = None
-    debug = False
+    debug = accelerate = as_uvloop = False
     rest = list(argv)
+
+    def flags() -> tuple[str | None, bool, bool, bool]:
+        return backend, debug, accelerate, as_uvloop
+
     while rest:
         word = rest.pop(0)
         if word == "--backend" or word.startswith("--backend="):
@@ -59,8 +76,12 @@ def parse(argv: list[str]) -> Options:
                 _refuse("--backend needs a name")
         elif word == "--debug":
             debug = True
+        elif word == "--accelerate":
+            accelerate = True
+        elif word == "--as-uvloop":
+            as_uvloop = True
         elif word == "--version":
-            return Options("version", "", rest, backend, debug)
+            return Options("version", "", rest, *flags())
         elif word in ("-h", "--help"):
             print(f"{USAGE}\n{__doc__}")
             raise SystemExit(0)
@@ -68,13 +89,13 @@ def parse(argv: list[str]) -> Options:
             if not rest:
                 _refuse(f"argument expected for the {word} option")
             kind = "module" if word == "-m" else "code"
-            return Options(kind, rest[0], rest[1:], backend, debug)
+            return Options(kind, rest[0], rest[1:], *flags())
         elif word.startswith("-") and word != "-":
             _refuse(f"unknown option {word}")
-        elif word == "info" and not os.path.exists("info"):
-            return Options("info", "", rest, backend, debug)
+        elif word in ("info", "bench") and not _is_program(word):
+            return Options(word, "", rest, *flags())
         else:
-            return Options("script", word, rest, backend, debug)
+            return Options("script", word, rest, *flags())
     _refuse("nothing to run")
 
 
@@ -144,6 +165,10 @@ def main(argv: list[str]) -> int:
         from casyncio import _info
 
         return _info.main()
+    if options.kind == "bench":
+        from casyncio._bench import cli
+
+        return cli.main(options.args)
     _prepare(options)
     runners = {"script": _run_script, "module": _run_module, "code": _run_code}
     runners[options.kind](options.target, options.args)
@@ -160,4 +185,12 @@ def _prepare(options: Options) -> None:
         _refuse(str(error))
     if options.debug:
         os.environ["PYTHONASYNCIODEBUG"] = "1"
-    casyncio.install()
+    if options.as_uvloop:
+        from casyncio import _uvloop
+
+        _uvloop.put_in_place()
+        _uvloop.reach_children()
+    try:
+        casyncio.install(accelerate=options.accelerate)
+    except RuntimeError as error:
+        _refuse(str(error))

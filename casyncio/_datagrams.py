@@ -8,8 +8,11 @@ borrowed here one by one; the native type sends what can leave at once, and deli
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import socket
-from asyncio import futures, selector_events, trsock
+from asyncio import constants, futures, selector_events, trsock
+from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
 from casyncio import _native
@@ -24,20 +27,20 @@ _BORROWED = (
     "__repr__",
     "_call_connection_lost",
     "_fatal_error",
-    "_force_close",
-    "_maybe_pause_protocol",
     "_maybe_resume_protocol",
     "_set_write_buffer_limits",
     "abort",
-    "close",
     "get_protocol",
     "get_write_buffer_limits",
     "is_reading",
     "pause_reading",
-    "resume_reading",
     "set_protocol",
     "set_write_buffer_limits",
 )
+
+# These call the protocol, or arrange for that: in the context of the transport's creation,
+# whoever closes it, writes or resumes.
+_IN_CONTEXT = ("_force_close", "_maybe_pause_protocol", "close", "resume_reading")
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 # What a class of somebody's own may have replaced; then asyncio's transport calls it.
@@ -49,7 +52,9 @@ def reason_against_native_datagrams() -> str | None:
     """Return why loops cannot make native datagram transports here; None when they can."""
     if not hasattr(_native, "DatagramTransport"):
         return "this Python's DatagramTransport has other fields than the known ones"
-    missing = [name for name in (*_BORROWED, "_sendto_ready") if not hasattr(_stock, name)]
+    missing = [
+        name for name in (*_BORROWED, *_IN_CONTEXT, "_sendto_ready") if not hasattr(_stock, name)
+    ]
     if missing:
         return f"asyncio's own datagram transport has no {', '.join(missing)}"
     return None
@@ -78,14 +83,27 @@ def suit(loop: Any, sock: Any) -> bool:
     )
 
 
+def _in_context(name: str) -> Any:
+    """Return asyncio's method, to run in a copy of the transport's context."""
+    method = getattr(_stock, name)
+
+    @functools.wraps(method)
+    def run(self: Any, *args: Any) -> Any:
+        return self._made_in.copy().run(method, self, *args)
+
+    return run
+
+
 if reason is None:
 
     class _SelectorDatagramTransport(_native.DatagramTransport, asyncio.Transport):
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
 
         if TYPE_CHECKING:  # of those that are borrowed
+            _extra: dict[str, Any]
 
             def __del__(self) -> None: ...
+            def _maybe_pause_protocol(self) -> None: ...
             def _maybe_resume_protocol(self) -> None: ...
 
         def __init__(
@@ -109,6 +127,7 @@ if reason is None:
                     info["peername"] = sock.getpeername()
                 except OSError:
                     info["peername"] = None
+            self._made_in = contextvars.copy_context()
             self.set_write_buffer_limits()
             self._open(loop, sock, info["peername"])
             self._address = address
@@ -125,12 +144,53 @@ if reason is None:
             if self.is_reading():
                 self._watch_reading()
 
+        def _sendto_unusual(self, data: Any, addr: Any = None) -> None:
+            """Send what the native method leaves to asyncio's, and two cases where that fails.
+
+            Those are a transport after ``connection_lost()``, which drops the datagram, and a
+            socket whose peer has no name: one of a socketpair.
+            """
+            if self._address or not isinstance(data, (bytes, bytearray, memoryview)):
+                _stock.sendto(self, data, addr)
+            elif self._sock is None:
+                if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+                    logger.warning("socket.send() raised exception.")
+                self._conn_lost += 1
+            elif self._extra["peername"] != "":
+                _stock.sendto(self, data, addr)
+            elif self._buffer or not self._send_to_nameless(data, addr):
+                if not self._buffer:
+                    self._loop._add_writer(self._sock_fd, self._sendto_ready)
+                self._buffer.append((bytes(data), addr))
+                self._buffer_size += len(data)
+                self._maybe_pause_protocol()
+
+        def _send_to_nameless(self, data: Any, addr: Any) -> bool:
+            """Send a datagram, by default to the peer; False when the socket is full."""
+            try:
+                self._sock.send(data) if addr is None else self._sock.sendto(data, addr)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as exc:
+                self._protocol.error_received(exc)
+            return True
+
         def _sendto_ready(self) -> None:
+            self._made_in.copy().run(self._send_queued)
+
+        def _send_queued(self) -> None:
             """Send what is queued; when nothing is left, nothing is counted either.
 
             Some versions of asyncio count a few bytes more for a datagram that is queued than
             for one that leaves, and in the end never let the protocol write again.
             """
+            while self._buffer and self._extra["peername"] == "":
+                data, addr = self._buffer.popleft()
+                self._buffer_size -= len(data)
+                if not self._send_to_nameless(data, addr):
+                    self._buffer.appendleft((data, addr))
+                    self._buffer_size += len(data)
+                    return
             _stock._sendto_ready(self)
             if not self._buffer and self._buffer_size and self._loop is not None:
                 self._buffer_size = 0
@@ -143,8 +203,13 @@ if reason is None:
             except OSError as exc:
                 self._protocol.error_received(exc)
 
+    # Complaints about its arguments name the method that was called.
+    _SelectorDatagramTransport._sendto_unusual.__qualname__ = _stock.sendto.__qualname__
+
     # Named as asyncio's, because the name shows in reprs and in what the loop reports.
     DatagramTransport = _SelectorDatagramTransport
 
     for _name in _BORROWED:
         setattr(DatagramTransport, _name, getattr(_stock, _name))
+    for _name in _IN_CONTEXT:
+        setattr(DatagramTransport, _name, _in_context(_name))

@@ -11,11 +11,30 @@ import casyncio
 from casyncio import _native, _tls
 
 
-def backend_reason(wanted: str | None) -> str:
+def refusal(name: str) -> str | None:
+    """Say why the kernel refuses a backend; None when it does not."""
+    try:
+        casyncio.new_event_loop(name).close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def backend_reason(wanted: str | None, found: str) -> str:
     """Say in a few words why the backend is what it is."""
+    if wanted and wanted not in ("auto", found):
+        return f"CASYNCIO_BACKEND={wanted}, but {refusal(wanted)}"
     if wanted and wanted != "auto":
         return f"asked for by CASYNCIO_BACKEND={wanted}"
     return "auto: the best one that is built in"
+
+
+def backends() -> str:
+    """Name the backends that are built in, and say which are refused here."""
+    told = []
+    for name in _native.backends():
+        told.append(name if refusal(name) is None else f"{name} (refused)")
+    return ", ".join(told)
 
 
 def task_layout() -> str:
@@ -51,8 +70,8 @@ def rows() -> list[tuple[str, str]]:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return [
         ("casyncio", casyncio.__version__),
-        ("backend", f"{backend} ({backend_reason(wanted)})"),
-        ("built in", ", ".join(_native.backends())),
+        ("backend", f"{backend} ({backend_reason(wanted, backend)})"),
+        ("built in", backends()),
         ("tasks", f"{task_layout()} ({casyncio._stock_tasks_reason or 'native'})"),
         ("TLS", tls_engine()),
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import selectors
 import socket
 import sys
@@ -20,14 +19,16 @@ import weakref
 from asyncio import base_events, events, format_helpers, unix_events
 from asyncio.log import logger
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casyncio import _datagrams, _native
+from casyncio import _backends, _datagrams, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
 from casyncio._tls import Hooks as TlsHooks
 from casyncio._transports import Hooks, TransportTable
+
+if TYPE_CHECKING:  # loading the executors costs as much as all the rest of this package
+    from concurrent.futures import ThreadPoolExecutor
 
 # Private names of these are used below; each has a test that names it.
 _base_events: Any = base_events
@@ -63,13 +64,15 @@ def _turn() -> Iterator[None]:
 class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
-    ``backend`` names the kernel interface: ``"epoll"``, ``"poll"`` or ``"auto"``; when None,
-    the environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"`` is the default.
+    ``backend`` names the kernel interface: ``"epoll"``, ``"poll"``, ``"io_uring"`` or
+    ``"auto"``; when None, the environment variable ``CASYNCIO_BACKEND`` decides, and ``"auto"``
+    is the default.  What the environment asks for and the kernel refuses is replaced by
+    ``"auto"``; the attribute ``backend`` tells what it has become.
     ``selector`` is there because asyncio's loop has it, and must be None.
 
     Raises TypeError for a selector, ValueError for an unknown backend and OSError when the
-    kernel refuses.  A loop belongs to the thread that runs it; ``call_soon_threadsafe()`` is
-    for all others.
+    kernel refuses ``backend``.  A loop belongs to the thread that runs it;
+    ``call_soon_threadsafe()`` is for all others.
     """
 
     # What the constructors store.  With a slot for each, the instance has no dict until a
@@ -107,7 +110,7 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
             raise TypeError(
                 "casyncio.Loop does not take a selector; choose the kernel interface with backend="
             )
-        self._open(backend or os.environ.get("CASYNCIO_BACKEND") or "auto")
+        _backends.open_native(self, backend)
         base_events.BaseEventLoop.__init__(self)
         logger.debug("Using backend: %s", self.backend)
         # The debt of the two constructors that are skipped.

@@ -16,6 +16,7 @@ from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
 from casyncio import _native
+from casyncio._transports import report
 
 # Private names of these are used below; each has a test that names it.
 _futures: Any = futures
@@ -81,7 +82,7 @@ class _UnixReadPipeTransport(_ReadBase, asyncio.ReadTransport):  # type: ignore[
     ) -> None:
         """Report an exception, unless a terminal was hung up, and close the pipe."""
         quiet = isinstance(exc, OSError) and exc.errno == errno.EIO
-        _report(self, exc, message, quiet)
+        report(self, exc, message, quiet=quiet)
         self._close(exc)
 
     def _log_closed(self) -> None:
@@ -133,7 +134,7 @@ class _UnixWritePipeTransport(_WriteBase, asyncio.Transport):  # type: ignore[mi
         self, exc: BaseException, message: str = "Fatal error on pipe transport"
     ) -> None:
         """Report an exception, unless it is the system's, and close the pipe."""
-        _report(self, exc, message, isinstance(exc, OSError))
+        report(self, exc, message, quiet=isinstance(exc, OSError))
         self._close(exc)
 
     def _log_closed(self) -> None:
@@ -141,23 +142,6 @@ class _UnixWritePipeTransport(_WriteBase, asyncio.Transport):  # type: ignore[mi
 
     def _log_lost(self) -> None:
         logger.warning("pipe closed by peer or os.write(pipe, data) raised exception.")
-
-
-def _report(transport: Any, exc: BaseException, message: str, quiet: bool) -> None:
-    """Tell the loop's exception handler; when quiet, only the log, in debug mode."""
-    loop = transport._loop
-    if quiet:
-        if loop.get_debug():
-            logger.debug("%r: %s", transport, message, exc_info=exc)
-        return
-    loop.call_exception_handler(
-        {
-            "message": message,
-            "exception": exc,
-            "transport": transport,
-            "protocol": transport._protocol,
-        }
-    )
 
 
 def reason_against_native_pipes() -> str | None:

@@ -59,3 +59,8 @@ def set_policy(policy_class: type[Any] | None) -> None:
     if setter is None:
         raise RuntimeError(_GONE)
     setter(policy)
+
+
+def is_current(policy_class: type[Any]) -> bool:
+    """Tell whether the process's policy is of exactly that class; makes none."""
+    return type(vars(events).get("_event_loop_policy")) is policy_class

@@ -30,6 +30,23 @@ else:
     _Base = getattr(_native, "StreamTransport", object)
 
 
+def report(transport: Any, exc: BaseException, message: str, *, quiet: bool = False) -> None:
+    """Tell the loop's exception handler; when ``quiet``, only the log, in debug mode."""
+    loop = transport._loop
+    if quiet:
+        if loop.get_debug():
+            logger.debug("%r: %s", transport, message, exc_info=exc)
+        return
+    loop.call_exception_handler(
+        {
+            "message": message,
+            "exception": exc,
+            "transport": transport,
+            "protocol": transport._protocol,
+        }
+    )
+
+
 class _SelectorSocketTransport(_Base):
     """A connection over a TCP or UNIX stream socket; made by the loop.
 
@@ -72,6 +89,15 @@ class _SelectorSocketTransport(_Base):
     def _extra(self, extra: dict[str, Any]) -> None:
         self._given_extra = extra
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known under that name, else ``default``.
+
+        See asyncio, "Base Transport".  Only what a socket tells has to be gathered.
+        """
+        if self._given_extra is None and name not in ("socket", "sockname", "peername"):
+            return default
+        return self._extra.get(name, default)
+
     def _gather(self, extra: dict[str, Any]) -> None:
         sock = self._sock or self._closed_sock()
         names = self._names() or (_asked(sock.getsockname), _asked(sock.getpeername))
@@ -110,14 +136,7 @@ class _SelectorSocketTransport(_Base):
         self._set_limits(high, low)
 
     def _flow_failed(self, method: str, exc: BaseException) -> None:
-        self._loop.call_exception_handler(
-            {
-                "message": f"protocol.{method}() failed",
-                "exception": exc,
-                "transport": self,
-                "protocol": self._protocol,
-            }
-        )
+        report(self, exc, f"protocol.{method}() failed")
 
     def _make_empty_waiter(self) -> Any:
         """Return a future that is done when everything written has been sent."""
@@ -145,22 +164,9 @@ class _SelectorSocketTransport(_Base):
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         """Report an exception, unless it is the network's, and close the connection."""
-        loop = self._loop
-        if loop is None:
-            return
-        if isinstance(exc, OSError):
-            if loop.get_debug():
-                logger.debug("%r: %s", self, message, exc_info=exc)
-        else:
-            loop.call_exception_handler(
-                {
-                    "message": message,
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": self._protocol,
-                }
-            )
-        self._force_close(exc)
+        if self._loop is not None:
+            report(self, exc, message, quiet=isinstance(exc, OSError))
+            self._force_close(exc)
 
     def _log_lost(self) -> None:
         logger.warning("socket.send() raised exception.")
@@ -222,11 +228,9 @@ class Hooks:
     __slots__ = ()
 
     if TYPE_CHECKING:
-        _ensure_fd_no_transport: Any
         _make_socket_transport: Any
         call_exception_handler: Any
         call_later: Any
-        is_closed: Any
         sock_sendfile: Any
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
@@ -265,10 +269,7 @@ class Hooks:
                 "socket": _trsock.TransportSocket(sock),
             }
         )
-        self.call_later(_constants.ACCEPT_RETRY_DELAY, self._accept_again, sock, acceptor)
-
-    def _accept_again(self, sock: Any, acceptor: Any) -> None:
-        acceptor._resume()
+        self.call_later(_constants.ACCEPT_RETRY_DELAY, acceptor._resume)
 
     def _connection_failed(self, exc: BaseException, protocol: Any) -> None:
         context = {

@@ -12,6 +12,7 @@ extern PyMethodDef ca_lifecycle_methods[];
 extern PyMethodDef ca_schedule_methods[];
 extern PyMethodDef ca_fd_methods[];
 extern PyMethodDef ca_sock_methods[];
+extern PyMethodDef ca_file_methods[];
 extern PyMethodDef ca_task_methods[];
 extern PyMethodDef ca_debug_methods[];
 extern PyMethodDef ca_net_methods[];

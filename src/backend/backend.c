@@ -7,6 +7,7 @@
 static const ca_backend_vt *const rows[] = {
     &ca_backend_epoll,
     &ca_backend_poll,
+    &ca_backend_uring,
     NULL,
 };
 

@@ -8,9 +8,16 @@
  * armed one finishes again in every wait in which its descriptor is ready (or
  * in error or hung up: both directions finish then), until it is cancelled.
  *
+ * Jobs (kinds READ and later) are for files that nobody can wait for: each
+ * finishes once, with a result.  Not every backend takes them, and whoever
+ * submits one has another way.  A job that has been taken is never cancelled;
+ * who does not want its result any more lets it finish.
+ *
  * Ownership: the memory of an op belongs to whoever arms it and stays valid
- * until cancel() returned.  The backend holds at most one armed op per
- * direction and descriptor.  Nothing here closes a caller's descriptor.
+ * until cancel() returned; that of a job, its buffer and its descriptor until
+ * it has finished or the backend is closed.  The backend holds at most one
+ * armed op per direction and descriptor.  Nothing here closes a caller's
+ * descriptor.
  */
 #ifndef CA_BACKEND_BACKEND_H
 #define CA_BACKEND_BACKEND_H
@@ -23,14 +30,27 @@
 typedef enum {
     CA_OP_POLL_IN,                     /* readable, or hung up, or in error */
     CA_OP_POLL_OUT,                    /* writable, or hung up, or in error */
+    CA_OP_READ,                        /* as pread(2) */
+    CA_OP_WRITE,                       /* as pwrite(2) */
+    CA_OP_FSYNC,
+    CA_OP_FDATASYNC,
 } ca_op_kind;
 
 typedef struct ca_op {
     ca_dnode link;                     /* in a list of finished ops or alone */
     int fd;                            /* not owned */
-    ca_op_kind kind;
+    uint8_t kind;                      /* ca_op_kind */
     bool armed;                        /* the backend's; read-only outside */
 } ca_op;
+
+/* A job.  Its op is armed from submit() until it has finished. */
+typedef struct {
+    ca_op op;
+    char *buf;                         /* borrowed: lent until finished */
+    uint32_t nbytes;
+    int64_t offset;                    /* -1: at the file's own position */
+    int32_t result;                  /* bytes, or -errno; -ECANCELED: undone */
+} ca_job;
 
 typedef struct ca_backend ca_backend;
 
@@ -38,7 +58,8 @@ typedef struct ca_backend_vt {
     const char *name;
     /* Make one; 0 or -errno. */
     int (*open)(ca_backend **out);
-    /* Release everything; armed ops are forgotten. */
+    /* Release everything; armed ops are forgotten.  Jobs are waited for, so
+     * that nobody writes into their buffers any more. */
     void (*close)(ca_backend *be);
     /* Watch op->fd.  Arming an armed op registers its descriptor anew, which
      * heals a number that was closed and reused meanwhile; if it was finished
@@ -66,6 +87,11 @@ typedef struct ca_backend_vt {
      * then the ties are cut, nothing is watched, and it may be tried again
      * (cancel and close are harmless in between). */
     int (*after_fork)(ca_backend *be);
+    /* Take a job, which leaves with the next wait.  Only where wait() is
+     * called too.  NULL: this row takes none.  0, or -errno and it was not
+     * taken: -EOPNOTSUPP for good, others for now.  In a forked child, what
+     * the parent has in flight finishes as undone. */
+    int (*submit)(ca_backend *be, ca_job *job);
 } ca_backend_vt;
 
 struct ca_backend {
@@ -77,8 +103,14 @@ ca_op_init(ca_op *op, ca_op_kind kind, int fd)
 {
     ca_dlist_init(&op->link);
     op->fd = fd;
-    op->kind = kind;
+    op->kind = (uint8_t)kind;
     op->armed = false;
+}
+
+static inline bool
+ca_op_is_job(const ca_op *op)
+{
+    return op->kind >= CA_OP_READ;
 }
 
 /* The row called `name`, NULL when there is none.  "auto" is the first row. */
@@ -89,5 +121,6 @@ const ca_backend_vt *ca_backend_at(int i);
 
 extern const ca_backend_vt ca_backend_epoll;
 extern const ca_backend_vt ca_backend_poll;
+extern const ca_backend_vt ca_backend_uring;
 
 #endif

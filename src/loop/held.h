@@ -19,6 +19,49 @@ typedef struct ca_held {
     int (*flush)(struct ca_held *held);
 } ca_held;
 
+/* Whether a transport's writes come in groups, which is learnt. */
+typedef struct {
+    uint32_t sent_serial;              /* the callback that sent last */
+    uint8_t lonely;                    /* flushes in a row with one chunk */
+    bool on;                           /* they do: hold back */
+} ca_gathering;
+
+enum { CA_LONELY_LIMIT = 8 };
+
+static inline void
+ca_gathering_init(ca_gathering *self, const CaLoop *loop)
+{
+    *self = (ca_gathering){.sent_serial = loop->callback_serial - 1};
+}
+
+/* Something was sent at once. */
+static inline void
+ca_gathering_note_send(ca_gathering *self, const CaLoop *loop)
+{
+    self->sent_serial = loop->callback_serial;
+}
+
+/* Something is to be written; whether that shows that writes come in groups,
+ * which was not known. */
+static inline bool
+ca_gathering_note_write(ca_gathering *self, const CaLoop *loop)
+{
+    bool shows = !self->on && self->sent_serial == loop->callback_serial;
+    self->on |= shows;
+    return shows;
+}
+
+/* What was held back, so many chunks, is about to leave. */
+static inline void
+ca_gathering_note_flush(ca_gathering *self, uint32_t chunks)
+{
+    self->lonely = chunks > 1 ? 0 : self->lonely + 1;
+    if (self->lonely >= CA_LONELY_LIMIT) {
+        self->on = false;
+        self->lonely = 0;
+    }
+}
+
 /* A callback begins; returns whether one was running already. */
 static inline bool
 ca_held_enter(CaLoop *loop)

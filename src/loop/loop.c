@@ -83,7 +83,12 @@ ca_loop_read_buffer(CaLoop *self)
 static void
 drop_owner(void *owner)
 {
-    Py_DECREF(ca_owner_object_borrow(owner));
+    const ca_watcher *watcher = ca_owner_watcher(owner);
+    PyObject *op = ca_owner_object_borrow(owner);
+    if (watcher != NULL && watcher->vt->lost != NULL) {
+        watcher->vt->lost(op);
+    }
+    Py_DECREF(op);
 }
 
 static int
@@ -172,6 +177,23 @@ visit_owners(const CaLoop *self, visitproc visit, void *arg)
 }
 
 static int
+visit_jobs(const CaLoop *self, visitproc visit, void *arg)
+{
+    const ca_dnode *jobs = &self->reactor.jobs;
+    if (self->closed) {
+        return 0;
+    }
+    for (const ca_dnode *n = jobs->next; n != jobs; n = n->next) {
+        int stop = visit_owner(CA_CONTAINER_OF(n, ca_reactor_job, link)->owner,
+                               visit, arg);
+        if (stop != 0) {
+            return stop;
+        }
+    }
+    return 0;
+}
+
+static int
 visit_timers(const CaLoop *self, visitproc visit, void *arg)
 {
     const ca_heap *timers = &self->reactor.timers;
@@ -195,6 +217,9 @@ ca_loop_tp_traverse(PyObject *op, visitproc visit, void *arg)
     int stop = visit_owners(self, visit, arg);
     if (stop == 0) {
         stop = visit_timers(self, visit, arg);
+    }
+    if (stop == 0) {
+        stop = visit_jobs(self, visit, arg);
     }
     return stop != 0 ? stop : ca_ready_traverse(self, visit, arg);
 }

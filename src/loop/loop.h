@@ -27,6 +27,7 @@ enum {
     CA_OVERRIDE_HASH = 1u << 4,        /* the type's, see task/registry.h */
     CA_OVERRIDE_WATCHING = 1u << 5,    /* what stock's sock_*() call */
     CA_OVERRIDE_IS_RUNNING = 1u << 6,
+    CA_OVERRIDE_CREATE_FUTURE = 1u << 7,
 };
 
 /* How long ready callbacks may keep the loop from looking at its

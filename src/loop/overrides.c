@@ -9,7 +9,7 @@ static const struct {
     {CA_STR_call_at, CA_OVERRIDE_CALL_AT},
     {CA_STR__run_once, CA_OVERRIDE_RUN_ONCE},
     {CA_STR_call_soon, CA_OVERRIDE_CALL_SOON},
-    {CA_STR_create_future, CA_OVERRIDE_WATCHING},
+    {CA_STR_create_future, CA_OVERRIDE_WATCHING | CA_OVERRIDE_CREATE_FUTURE},
     {CA_STR__ensure_fd_no_transport, CA_OVERRIDE_WATCHING},
     {CA_STR_add_reader, CA_OVERRIDE_WATCHING},
     {CA_STR_add_writer, CA_OVERRIDE_WATCHING},
@@ -70,7 +70,7 @@ ca_overrides_setattro(PyObject *op, PyObject *name, PyObject *value)
         if (name == known || PyUnicode_Compare(name, known) == 0) {
             if (value != NULL) {
                 self->instance_overrides |= watched[i].bit;
-            } else if (watched[i].bit != CA_OVERRIDE_WATCHING) {
+            } else if ((watched[i].bit & CA_OVERRIDE_WATCHING) == 0) {
                 /* That one stands for many names, and stays. */
                 self->instance_overrides &= ~watched[i].bit;
             }

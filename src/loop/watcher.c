@@ -12,9 +12,12 @@ ca_owner_retire(void *owner)
     if (owner == NULL) {
         return 0;
     }
+    const ca_watcher *watcher = ca_owner_watcher(owner);
     PyObject *op = ca_owner_object_borrow(owner);
-    if (ca_owner_watcher(owner) == NULL) {
+    if (watcher == NULL) {
         result = ca_handle_cancel((CaHandle *)op);
+    } else if (watcher->vt->lost != NULL) {
+        watcher->vt->lost(op);
     }
     Py_DECREF(op);
     return result;

@@ -18,6 +18,9 @@ typedef struct {
      * run Python. */
     int (*ready)(CaLoop *loop, PyObject *op, ca_op_kind kind);
     size_t offset;                     /* of the watcher in its object */
+    /* It will be told no more: somebody else has taken the descriptor over, or
+     * the loop was closed.  NULL: it does not matter.  May run Python. */
+    void (*lost)(PyObject *op);
 } ca_watcher_vt;
 
 /* A member of the object that watches. */
@@ -68,8 +71,8 @@ ca_owner_object_borrow(void *owner)
     return watcher == NULL ? owner : ca_watcher_object_borrow(watcher);
 }
 
-/* Let go of an owner that was replaced or stopped: a Handle is cancelled.  0
- * or -1.  May run Python. */
+/* Let go of an owner that was replaced or stopped: a Handle is cancelled, a
+ * watcher is told.  0 or -1.  May run Python. */
 int ca_owner_retire(void *owner);
 
 #endif

@@ -5,11 +5,21 @@
 
 #include "py/compat.h"
 
+#include <errno.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Raise what `err` (-errno) stands for: OSError or MemoryError.  Returns
  * NULL. */
 PyObject *ca_raise_errno(int err);
+
+/* What a system call on a descriptor returned (-errno or a count) says that
+ * there is nothing to do yet: ask again when the descriptor is ready. */
+static inline bool
+ca_errno_is_try_later(ssize_t err)
+{
+    return err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR;
+}
 
 /* The exception that is set must leave the loop: SystemExit or
  * KeyboardInterrupt, as in asyncio's Handle._run(). */

@@ -1,6 +1,8 @@
 /* sockobj.c - see sockobj.h. */
 #include "py/sockobj.h"
 
+#include "py/errors.h"
+
 /* How CPython's Modules/socketmodule.h begins its PySocketSockObject. */
 typedef struct {
     PyObject_HEAD
@@ -81,9 +83,26 @@ look_up_methods(const ca_state *st)
     return found;
 }
 
+/* Where the class keeps a slot of that name; 0: nowhere that we know. */
+static Py_ssize_t
+slot_offset(const ca_state *st, const char *name)
+{
+    PyObject *slot = PyObject_GetAttrString(st->Socket, name);
+    Py_ssize_t offset = 0;
+    if (slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+        const PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
+        offset = member->type == Py_T_OBJECT_EX ? member->offset : 0;
+    }
+    Py_XDECREF(slot);
+    PyErr_Clear();
+    return offset;
+}
+
 int
 ca_sockobj_init(ca_state *st)
 {
+    st->socket_users = slot_offset(st, "_io_refs");
+    st->socket_closed = slot_offset(st, "_closed");
     PyTypeObject *base = (PyTypeObject *)st->BaseSocket;
     st->socket_layout = base->tp_basicsize >=
                             (Py_ssize_t)sizeof(socket_head) &&
@@ -168,4 +187,54 @@ ca_sockobj_fd(const ca_state *st, PyObject *sock)
     Py_XDECREF(number);
     PyErr_Clear();
     return fd;
+}
+
+/* ---- users ---- */
+
+static PyObject **
+slot_of(PyObject *sock, Py_ssize_t offset)
+{
+    return (PyObject **)((char *)sock + offset);
+}
+
+/* Add to the number of users; whether there is such a number. */
+static bool
+count_users(const ca_state *st, PyObject *sock, long change)
+{
+    if (st->socket_users == 0 || st->socket_closed == 0) {
+        return false;
+    }
+    PyObject **users = slot_of(sock, st->socket_users);
+    long n = *users == NULL || !PyLong_CheckExact(*users)
+                 ? -1
+                 : PyLong_AsLong(*users);
+    PyObject *changed = n < 0 ? NULL : PyLong_FromLong(n + change);
+    PyErr_Clear();
+    if (changed != NULL) {
+        Py_SETREF(*users, changed);
+    }
+    return changed != NULL;
+}
+
+bool
+ca_sockobj_hold(const ca_state *st, PyObject *plain_sock)
+{
+    return count_users(st, plain_sock, 1);
+}
+
+void
+ca_sockobj_release(const ca_state *st, PyObject *plain_sock)
+{
+    if (*slot_of(plain_sock, st->socket_closed) != Py_True) {
+        (void)count_users(st, plain_sock, -1);
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *done = PyObject_CallMethodNoArgs(
+        plain_sock, st->names[CA_STR__decref_socketios]);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(plain_sock);
+    }
+    Py_XDECREF(done);
+    ca_error_restore(exc);
 }

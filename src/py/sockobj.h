@@ -38,4 +38,11 @@ ca_socket_traits ca_sockobj_traits(PyObject *plain_sock);
 /* The descriptor of such an object; -1 when it is closed. */
 int ca_sockobj_fd(const ca_state *st, PyObject *sock);
 
+/* Count one more user of a plain one, as makefile() does: a close() meanwhile
+ * takes effect when the last user has let go.  false: it cannot be counted. */
+bool ca_sockobj_hold(const ca_state *st, PyObject *plain_sock);
+
+/* Take one such hold back.  May run Python (a close() that has waited). */
+void ca_sockobj_release(const ca_state *st, PyObject *plain_sock);
+
 #endif

@@ -9,6 +9,7 @@
 #include "py/compat.h"
 
 #include "base/dlist.h"
+#include "py/names.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,37 @@ typedef struct {
     PyObject *top;                     /* owned memory, not references */
     int count;
 } ca_freelist;
+
+/* What the room sync owns; all references strong, see sync/sync.c. */
+typedef struct {
+    PyTypeObject *CallType;            /* NULL, as the next: deques are not as
+                                          we think */
+    PyTypeObject *LockType;
+    PyTypeObject *EventType;
+    PyTypeObject *SemaphoreType;
+    PyTypeObject *BoundedSemaphoreType;
+    PyTypeObject *QueueType;
+    PyObject *Event;                   /* the class of casyncio/_sync.py */
+    PyObject *StockMixin;              /* asyncio's classes */
+    PyObject *StockLock;
+    PyObject *StockEvent;
+    PyObject *StockSemaphore;
+    PyObject *StockBoundedSemaphore;
+    PyObject *StockQueue;
+    PyObject *StockLifoQueue;
+    PyObject *StockPriorityQueue;
+    PyObject *QueueEmpty;
+    PyObject *QueueFull;
+    PyObject *QueueShutDown;           /* NULL: this Python has none */
+    PyObject *get_running_loop;        /* events._get_running_loop */
+    PyObject *heappush;
+    PyObject *heappop;
+    PyCFunction deque_append;          /* not references: of deque's methods */
+    PyCFunction deque_popleft;
+    PyCFunction deque_remove;
+    ca_freelist calls;
+    bool semaphore_wakes_all;          /* see sync/semaphore.c */
+} ca_sync_state;
 
 typedef struct ca_state {
     PyTypeObject *LoopType;            /* strong; so are all types below */
@@ -31,6 +63,7 @@ typedef struct ca_state {
     PyTypeObject *TasksDataType;
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
+    PyTypeObject *FileJobType;
 
     PyTypeObject *DatagramType;        /* NULL: the base has other fields */
 
@@ -82,11 +115,24 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+
+    PyTypeObject *ReaderType;          /* the native halves of the streams */
+    PyTypeObject *WriterType;
+    PyTypeObject *StreamProtocolType;
+    PyTypeObject *StreamCallType;
+    PyTypeObject *StreamReaderClass;   /* strong; class of _streams.py */
+    PyObject *StockStreamWriter;       /* strong; asyncio's class */
+    PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
+    PyObject *LimitOverrunError;
+    PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
+    PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
     unsigned int socket_version;       /* of the class that had them */
+    Py_ssize_t socket_users;           /* offsets of its slots _io_refs ... */
+    Py_ssize_t socket_closed;          /* ... and _closed; 0: not known */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */
     PyObject *family_inet;             /* strong; socket.AF_INET */
     PyObject *family_inet6;            /* NULL: Python without IPv6 */
@@ -100,12 +146,14 @@ typedef struct ca_state {
                                           future with, or NULL, and ... */
     PyObject *late_result_code;        /* strong; ... its code at the import */
 
-    PyObject *names[128];              /* strong, interned; see CA_STR_* */
+    PyObject *names[CA_STR_COUNT];     /* strong, interned; names.h */
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_loop_name;
     PyObject *kw_loop_context;
     PyObject *kw_loop_name_context;
+
+    ca_sync_state sync;
 
     ca_freelist handles;
     ca_freelist timers;
@@ -113,6 +161,7 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
     ca_freelist sock_calls;
+    ca_freelist stream_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */
     int thread_loop;                   /* the running loop */
@@ -126,131 +175,11 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */
     bool context_sharing;            /* contexts look as py/context.c thinks */
 } ca_state;
-
-/* Interned strings; the text of each stands in module.c. */
-enum {
-    CA_STR_callback,
-    CA_STR_context,
-    CA_STR_delay,
-    CA_STR_when,
-    CA_STR_name,
-    CA_STR_coro,
-    CA_STR_run,
-    CA_STR__run,
-    CA_STR__cancelled,
-    CA_STR_fileno,
-    CA_STR_time,
-    CA_STR_call_at,
-    CA_STR__run_once,
-    CA_STR__transports,
-    CA_STR_data,
-    CA_STR_Future,
-    CA_STR_Task,
-    CA_STR__callback_failed,
-    CA_STR__callback_slow,
-    CA_STR__check_callback,
-    CA_STR__run_forever_setup,
-    CA_STR__run_forever_cleanup,
-    CA_STR__set_coroutine_origin_tracking,
-    CA_STR__repr_info,
-    CA_STR_call_soon,
-    CA_STR_call_later,
-    CA_STR_call_soon_threadsafe,
-    CA_STR_create_task,
-    CA_STR__ensure_fd_no_transport,
-    CA_STR_fd,
-    CA_STR_loop,
-    CA_STR_add_reader,
-    CA_STR_add_writer,
-    CA_STR__add_reader,
-    CA_STR__add_writer,
-    CA_STR_remove_reader,
-    CA_STR_remove_writer,
-    CA_STR__remove_reader,
-    CA_STR__remove_writer,
-    CA_STR_enabled,
-    CA_STR_set_debug,
-    CA_STR_throw,
-    CA_STR_cancel,
-    CA_STR_result,
-    CA_STR_get_loop,
-    CA_STR__loop,
-    CA_STR__asyncio_future_blocking,
-    CA_STR_add_done_callback,
-    CA_STR_close,
-    CA_STR_is_running,
-    CA_STR_send,
-    CA_STR_is_closing,
-    CA_STR__read_eof,
-    CA_STR__read_failed,
-    CA_STR__read_ready,
-    CA_STR__write_ready,
-    CA_STR__log_eof,
-    CA_STR__log_pause,
-    CA_STR__log_resume,
-    CA_STR__log_lost,
-    CA_STR__flow_failed,
-    CA_STR__fatal_error,
-    CA_STR_eof_received,
-    CA_STR_data_received,
-    CA_STR_get_buffer,
-    CA_STR_buffer_updated,
-    CA_STR_pause_writing,
-    CA_STR_resume_writing,
-    CA_STR_set_result,
-    CA_STR_connection_made,
-    CA_STR_connection_lost,
-    CA_STR__call_connection_lost,
-    CA_STR__force_close,
-    CA_STR__attach,
-    CA_STR__detach,
-    CA_STR__fail_empty_waiter,
-    CA_STR__start,
-    CA_STR_cancelled,
-    CA_STR__make_sock,
-    CA_STR__dropped,
-    CA_STR__accepted,
-    CA_STR__accept_failed,
-    CA_STR__connection_failed,
-    CA_STR__make_socket_transport,
-    CA_STR__start_serving,
-    CA_STR_feed_data,
-    CA_STR__stream_reader_wr,
-    CA_STR__eof,
-    CA_STR__buffer,
-    CA_STR__waiter,
-    CA_STR__limit,
-    CA_STR__transport,
-    CA_STR__paused,
-    CA_STR_pause_reading,
-    CA_STR_set_protocol,
-    CA_STR_protocol,
-    CA_STR_write,
-    CA_STR_writelines,
-    CA_STR_list_of_data,
-    CA_STR_addr,
-    CA_STR_datagram_received,
-    CA_STR_sendto,
-    CA_STR__error_received,
-    CA_STR_create_future,
-    CA_STR__log_closed,
-    CA_STR__maybe_pause_protocol,
-    CA_STR__maybe_resume_protocol,
-    CA_STR_read,
-    CA_STR_pending,
-    CA_STR_resume_reading,
-    CA_STR__do_handshake,
-    CA_STR__do_flush,
-    CA_STR__do_shutdown,
-    CA_STR__read_later,
-    CA_STR__call_eof_received,
-    CA_STR__start_shutdown,
-    CA_STR_COUNT,
-};
 
 extern PyModuleDef ca_module_def;
 

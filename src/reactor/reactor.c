@@ -42,6 +42,7 @@ ca_reactor_open(ca_reactor *r, const ca_backend_vt *vt)
 {
     *r = (ca_reactor){.fork_count = count_forks()};
     ca_dlist_init(&r->done);
+    ca_dlist_init(&r->jobs);
     int err = ca_wake_open(&r->wake);
     if (err < 0) {
         return err;
@@ -75,6 +76,23 @@ drop_watch(ca_watch *watch, void (*drop)(void *owner))
     }
 }
 
+static ca_reactor_job *
+job_of(ca_dnode *node)
+{
+    return CA_CONTAINER_OF(node, ca_reactor_job, link);
+}
+
+static void
+drop_jobs(ca_dnode *jobs, void (*drop)(void *owner))
+{
+    ca_dnode *node;
+    while ((node = ca_dlist_take(jobs)) != NULL) {
+        if (drop != NULL) {
+            drop(job_of(node)->owner);
+        }
+    }
+}
+
 void
 ca_reactor_close(ca_reactor *r, void (*drop)(void *owner))
 {
@@ -87,7 +105,15 @@ ca_reactor_close(ca_reactor *r, void (*drop)(void *owner))
     ca_heap_free(&r->timers);
     /* Detached before anything is called: drop() may come back here. */
     ca_watch_table watches = r->watches;
+    ca_dnode jobs;
     r->watches = (ca_watch_table){0};
+    ca_dlist_init(&jobs);
+    ca_dnode *node;
+    while ((node = ca_dlist_take(&r->jobs)) != NULL) {
+        ca_dlist_unlink(&job_of(node)->job.op.link);
+        ca_dlist_append(&jobs, node);
+    }
+    drop_jobs(&jobs, drop);
     for (size_t fd = 0; fd < watches.cap; fd++) {
         if (watches.by_fd[fd] != NULL) {
             drop_watch(watches.by_fd[fd], drop);
@@ -162,6 +188,24 @@ ca_reactor_owner(const ca_reactor *r, int fd, ca_op_kind kind)
 }
 
 int
+ca_reactor_submit(ca_reactor *r, ca_reactor_job *job, void *owner)
+{
+    int err = ca_reactor_check_fork(r);
+    if (err < 0) {
+        return err;
+    }
+    if (!ca_reactor_does_jobs(r)) {
+        return -EOPNOTSUPP;
+    }
+    err = r->be->vt->submit(r->be, &job->job);
+    if (err == 0) {
+        job->owner = owner;
+        ca_dlist_append(&r->jobs, &job->link);
+    }
+    return err;
+}
+
+int
 ca_reactor_wait(ca_reactor *r, int64_t timeout_ns)
 {
     int err = ca_reactor_check_fork(r);
@@ -189,6 +233,12 @@ ca_reactor_next(ca_reactor *r, const ca_op **op)
         return NULL;
     }
     *op = CA_CONTAINER_OF(node, ca_op, link);
+    if (ca_op_is_job(*op)) {
+        const ca_job *job = CA_CONTAINER_OF(*op, ca_job, op);
+        ca_reactor_job *own = CA_CONTAINER_OF(job, ca_reactor_job, job);
+        ca_dlist_unlink(&own->link);
+        return own->owner;
+    }
     return ca_watch_find(&r->watches, (*op)->fd)->owner[(*op)->kind];
 }
 

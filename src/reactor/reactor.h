@@ -15,21 +15,30 @@
 
 #include <stdbool.h>
 
+/* A job and who is told of its end; in memory of the owner's. */
+typedef struct {
+    ca_job job;
+    ca_dnode link;                     /* in r->jobs while somebody waits */
+    void *owner;                       /* opaque; kept alive by the caller */
+} ca_reactor_job;
+
 typedef struct {
     ca_backend *be;                    /* owned; NULL: not open */
     ca_heap timers;
     ca_watch_table watches;
     ca_wake wake;
     ca_dnode done;                     /* finished ops, oldest first */
+    ca_dnode jobs;                     /* submitted and not taken yet */
     uint32_t fork_count;               /* forks noticed when it was built */
 } ca_reactor;
 
 /* Open with a row of the backend table; 0, or -errno and all is closed. */
 int ca_reactor_open(ca_reactor *r, const ca_backend_vt *vt);
 
-/* Close descriptors and forget watches and timers.  Owners of watches are
- * handed to `drop` (NULL: not wanted) after everything is closed, so it may do
- * what it likes, open the reactor again included.  Harmless when closed. */
+/* Close descriptors and forget watches and timers; jobs in flight are waited
+ * for.  Owners of watches and jobs are handed to `drop` (NULL: not wanted)
+ * after everything is closed, so it may do what it likes, open the reactor
+ * again included.  Harmless when closed. */
 void ca_reactor_close(ca_reactor *r, void (*drop)(void *owner));
 
 static inline bool
@@ -51,6 +60,19 @@ void *ca_reactor_unwatch(ca_reactor *r, int fd, ca_op_kind kind);
 /* Owner of that watch, NULL when there is none. */
 void *ca_reactor_owner(const ca_reactor *r, int fd, ca_op_kind kind);
 
+/* Whether jobs are done here at all. */
+static inline bool
+ca_reactor_does_jobs(const ca_reactor *r)
+{
+    return r->be != NULL && r->be->vt->submit != NULL;
+}
+
+/* Have a job done, whose op, buffer, size and offset are set; its owner comes
+ * out of next() once, when the job has its result, or is dropped by close().
+ * Only the thread that waits.  0, or -errno and nothing has changed;
+ * -EOPNOTSUPP: this backend does no jobs. */
+int ca_reactor_submit(ca_reactor *r, ca_reactor_job *job, void *owner);
+
 /* Block at most timeout_ns (see the backend's wait).  0 or -errno; -EINTR when
  * a signal came.  The interpreter lock need not be held. */
 int ca_reactor_wait(ca_reactor *r, int64_t timeout_ns);
@@ -58,9 +80,9 @@ int ca_reactor_wait(ca_reactor *r, int64_t timeout_ns);
 /* Collect what the last wait found into r->done; wake-ups are used up here. */
 void ca_reactor_reap(ca_reactor *r);
 
-/* Owner of the next finished watch, NULL when there is none left; *op is what
- * finished, good until the watch is touched.  They come in the kernel's order,
- * for one descriptor reading before writing. */
+/* Owner of the next finished watch or job, NULL when there is none left; *op
+ * is what finished, good until the watch is touched.  They come in the
+ * kernel's order, for one descriptor reading before writing. */
 void *ca_reactor_next(ca_reactor *r, const ca_op **op);
 
 /* Whether next() has something to give. */

@@ -114,6 +114,13 @@ ca_registry_add(ca_state *st, CaTask *task)
     return 0;
 }
 
+/* Whether it is known, at no cost, that `loop` runs in this thread. */
+static inline bool
+ca_registry_steps_here(const CaLoop *loop)
+{
+    return *ca_registry_word(loop->st->thread_loop) == (PyObject *)loop;
+}
+
 /* Take a task out, wherever it is. */
 static inline void
 ca_registry_remove(CaTask *task)
@@ -217,6 +224,15 @@ ca_registry_prepare(CaTask *task)
 /* A task was born: link it into the list.  One of a derived class is added to
  * asyncio's set at once, which hashes it.  0 or -1. */
 int ca_registry_add(ca_state *st, CaTask *task);
+
+/* Whether it is known, at no cost, that `loop` runs in this thread: it does if
+ * one of its tasks is in a step. */
+static inline bool
+ca_registry_steps_here(const CaLoop *loop)
+{
+    return loop->current_task != NULL &&
+           loop->thread_id == PyThread_get_thread_ident();
+}
 
 static inline void
 ca_registry_remove(CaTask *task)

@@ -102,7 +102,7 @@ queue_connection(CaAcceptor *self, int fd, const ca_sockaddr *peer,
     int result = -1;
     if (transport != NULL) {
         transport->acceptor = Py_NewRef(self);
-        transport->gathers = self->gathers;
+        transport->gathering.on = self->gathers;
         result = ca_ready_push_callback(self->loop, callback,
                                         (PyObject *)transport, context);
     }
@@ -165,7 +165,7 @@ acceptor_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
         } else if (out_of_resources(fd)) {
             result = back_off(self, fd);
             break;
-        } else if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED) {
+        } else if (ca_errno_is_try_later(fd) || fd == -ECONNABORTED) {
             break;
         } else {
             ca_raise_errno(fd);

@@ -8,6 +8,7 @@
 
 #include "loop/claims.h"
 #include "py/args.h"
+#include "py/layout.h"
 #include "py/sockobj.h"
 
 #include <stddef.h>
@@ -17,10 +18,7 @@
 bool
 ca_datagram_base_fits(const ca_state *st)
 {
-    const PyTypeObject *base = (PyTypeObject *)st->StockDatagramBase;
-    return base->tp_basicsize == offsetof(CaDatagram, st) &&
-           base->tp_itemsize == 0 && base->tp_dictoffset == 0 &&
-           base->tp_weaklistoffset == 0;
+    return ca_layout_ends_at(st->StockDatagramBase, offsetof(CaDatagram, st));
 }
 
 bool

@@ -335,8 +335,7 @@ ca_datagram_read(CaDatagram *self)
         Py_DECREF(loop);
         return result;
     }
-    bool nothing = err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR;
-    return nothing ? 0 : ca_datagram_tell_error(self, err);
+    return ca_errno_is_try_later(err) ? 0 : ca_datagram_tell_error(self, err);
 }
 
 /* ---- the watcher ---- */

@@ -123,7 +123,7 @@ send_some(CaDatagram *self, ca_gather *g, int count, int *first)
         return 0;
     }
     *first += 1;
-    if (errno == EAGAIN || errno == EINTR) {
+    if (ca_errno_is_try_later(-errno)) {
         return send_by_stock(self, g->data[i], g->address[i]);
     }
     return ca_datagram_tell_error(self, -errno);
@@ -280,7 +280,12 @@ ca_datagram_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (sent > 0) {
         Py_RETURN_NONE;
     }
-    return ca_stock_call(self->st->StockDatagram,
-                         self->st->names[CA_STR_sendto], op, args, nargs,
-                         kwnames);
+    PyObject *method = PyObject_GetAttr(
+        op, self->st->names[CA_STR__sendto_unusual]);
+    PyObject *result = method == NULL
+                           ? NULL
+                           : PyObject_Vectorcall(method, args, (size_t)nargs,
+                                                 kwnames);
+    Py_XDECREF(method);
+    return result;
 }

@@ -9,6 +9,8 @@
 #include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/errors.h"
+#include "py/layout.h"
+#include "transport/fatal.h"
 
 #include <errno.h>
 
@@ -166,20 +168,9 @@ ca_pipe_tell(CaPipe *self, int name)
 int
 ca_pipe_fail(CaPipe *self, const char *message)
 {
-    if (self->loop == NULL || ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL ? NULL
-                                  : PyObject_CallMethodObjArgs(
-                                        (PyObject *)self,
-                                        name_of(self, CA_STR__fatal_error),
-                                        exc, text, NULL);
-    Py_XDECREF(text);
-    Py_XDECREF(done);
-    Py_XDECREF(exc);
-    return done == NULL ? -1 : 0;
+    return self->loop == NULL
+               ? -1
+               : ca_fatal_tell(self->loop->st, (PyObject *)self, message);
 }
 
 /* Stop watching and close the pipe; 0 or -1. */
@@ -399,11 +390,8 @@ ca_pipe_type_new(PyObject *module)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    const PyTypeObject *layout = (const PyTypeObject *)base;
     PyObject *type = NULL;
-    if (PyType_Check(base) && layout->tp_itemsize == 0 &&
-        layout->tp_basicsize == (Py_ssize_t)offsetof(CaPipe, loop) &&
-        layout->tp_dictoffset == 0 && layout->tp_weaklistoffset == 0) {
+    if (ca_layout_ends_at(base, offsetof(CaPipe, loop))) {
         type = PyType_FromModuleAndSpec(module, &spec, base);
     }
     Py_DECREF(base);

@@ -49,11 +49,9 @@ typedef struct {
     PyObject *low_water;
     ca_held held;                      /* its place in loop->held */
     ca_wqueue out;                     /* held back, or the kernel refused */
-    uint32_t sent_serial;              /* the callback that sent last */
+    ca_gathering gathering;
     uint32_t conn_lost;
-    uint8_t lonely;                    /* flushes in a row with one chunk */
     bool may_gather;                   /* the reader sees no difference */
-    bool gathers;                      /* hold back: writes come in groups */
     bool blocked;                      /* POLL_OUT is watched */
     bool protocol_paused;
 } CaWritePipe;

@@ -83,7 +83,7 @@ read_once(CaPipe *self)
     if (n == 0) {
         return end_of_file(self);
     }
-    if (n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR) {
+    if (ca_errno_is_try_later(n)) {
         return 0;
     }
     ca_raise_errno((int)n);

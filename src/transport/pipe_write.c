@@ -19,8 +19,6 @@
 #define WRITE_FAILED "Fatal write error on pipe transport"
 
 enum {
-    IOV_COUNT = 64,
-    LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
@@ -30,20 +28,13 @@ is_held(const CaWritePipe *self)
     return ca_dlist_linked(&self->held.node);
 }
 
-static bool
-try_later(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
-
 /* ---- the kernel ---- */
 
-/* Bytes or -errno. */
 static ssize_t
-send_vector(const CaPipe *self, int fd, const struct iovec *iov, int n_iov)
+send_vector(const void *to, int fd, const struct iovec *iov, int n_iov)
 {
     ssize_t n;
-    if (!self->slow) {
+    if (!((const CaPipe *)to)->slow) {
         n = n_iov == 1 ? write(fd, iov->iov_base, iov->iov_len)
                        : writev(fd, iov, n_iov);
         return n < 0 ? -errno : n;
@@ -57,25 +48,10 @@ send_vector(const CaPipe *self, int fd, const struct iovec *iov, int n_iov)
 
 /* Offer the queue until it is empty or the kernel refuses; 0 or -errno. */
 static ssize_t
-send_queue(CaWritePipe *self, int fd)
+send_all(CaWritePipe *self, int fd)
 {
-    while (self->out.count > 0) {
-        struct iovec iov[IOV_COUNT];
-        int n_iov = ca_wqueue_peek(&self->out, iov, IOV_COUNT);
-        size_t offered = 0;
-        for (int i = 0; i < n_iov; i++) {
-            offered += iov[i].iov_len;
-        }
-        ssize_t n = send_vector(&self->base, fd, iov, n_iov);
-        if (n < 0) {
-            return n;
-        }
-        ca_wqueue_consume(&self->out, (size_t)n);
-        if ((size_t)n < offered) {
-            return -EAGAIN;
-        }
-    }
-    return 0;
+    return fd < 0 ? -EBADF
+                  : ca_wqueue_drain(&self->out, send_vector, self, fd);
 }
 
 /* ---- waiting for room ---- */
@@ -145,9 +121,9 @@ send_more(CaPipe *op)
     if (!self->blocked || op->loop == NULL) {
         return 0;
     }
-    ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
+    ssize_t err = send_all(self, fd);
     if (err != 0) {
-        if (try_later(err)) {
+        if (ca_errno_is_try_later(err)) {
             return 0;
         }
         drop_output(self);
@@ -158,7 +134,7 @@ send_more(CaPipe *op)
         ca_pipe_tell(op, CA_STR__maybe_resume_protocol) < 0) {
         return -1;
     }
-    if (!op->closing || self->out.count > 0) {
+    if (!op->closing || ca_wqueue_count(&self->out) > 0) {
         return 0;
     }
     ca_pipe_stop_reading(op);
@@ -176,7 +152,7 @@ reader_gone(CaPipe *op)
     if (op->loop->debug && ca_pipe_tell(op, CA_STR__log_closed) < 0) {
         return -1;
     }
-    if (self->out.count == 0) {
+    if (ca_wqueue_count(&self->out) == 0) {
         return close_with(self, Py_None);
     }
     PyObject *exc = PyObject_CallNoArgs(PyExc_BrokenPipeError);
@@ -202,22 +178,7 @@ static const ca_watcher_vt watcher_vt = {
     .offset = offsetof(CaPipe, watcher),
 };
 
-/* ---- taking bytes from the user ---- */
-
-/* Keep what the kernel refused: by reference when nobody can change it. */
-static int
-keep(CaWritePipe *self, PyObject *data, const char *bytes, size_t nbytes)
-{
-    PyObject *owner = PyMemoryView_Check(data) ? PyMemoryView_GET_BASE(data)
-                                               : data;
-    if (owner != NULL && PyBytes_CheckExact(owner)) {
-        return ca_wqueue_push(&self->out, Py_NewRef(owner), bytes, nbytes);
-    }
-    PyObject *copy = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
-    return copy == NULL ? -1
-                        : ca_wqueue_push(&self->out, copy,
-                                         PyBytes_AS_STRING(copy), nbytes);
-}
+/* ---- flow control ---- */
 
 static int
 maybe_pause(CaWritePipe *self)
@@ -229,17 +190,6 @@ maybe_pause(CaWritePipe *self)
 
 /* ---- holding back ---- */
 
-/* Whether writes come in groups is learnt here. */
-static void
-note_flush(CaWritePipe *self)
-{
-    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
-    if (self->lonely >= LONELY_LIMIT) {
-        self->gathers = false;
-        self->lonely = 0;
-    }
-}
-
 /* Offer what is held to the kernel; 0 or -1. */
 static int
 flush(CaWritePipe *self)
@@ -248,16 +198,16 @@ flush(CaWritePipe *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    note_flush(self);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     int fd = ca_pipe_fd(&self->base);
     if (self->base.pipe == NULL) {
         return 0;                      /* lost in the meantime */
     }
-    ssize_t err = fd < 0 ? -EBADF : send_queue(self, fd);
+    ssize_t err = send_all(self, fd);
     if (err == 0) {
         return 0;
     }
-    if (!try_later(err)) {
+    if (!ca_errno_is_try_later(err)) {
         ca_wqueue_clear(&self->out);
         return send_failed(self, err);
     }
@@ -299,17 +249,16 @@ may_hold(CaWritePipe *self, Py_ssize_t nbytes)
         !self->base.reading || nbytes > PIPE_BUF) {
         return false;
     }
-    if (self->sent_serial == loop->callback_serial) {
-        self->gathers = true;
-    }
-    return self->gathers;
+    (void)ca_gathering_note_write(&self->gathering, loop);
+    return self->gathering.on;
 }
 
 static int
 hold(CaWritePipe *self, PyObject *data, const Py_buffer *view)
 {
     PyObject *copy = PyContext_CopyCurrent();
-    if (copy == NULL || keep(self, data, view->buf, (size_t)view->len) < 0) {
+    if (copy == NULL ||
+        ca_wqueue_keep(&self->out, data, view->buf, (size_t)view->len) < 0) {
         Py_XDECREF(copy);
         return -1;
     }
@@ -327,18 +276,18 @@ write_at_once(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
     struct iovec iov = {.iov_base = view->buf, .iov_len = (size_t)view->len};
     ssize_t n = fd < 0 ? -EBADF : send_vector(&self->base, fd, &iov, 1);
     if (n == view->len) {
-        self->sent_serial = self->base.loop->callback_serial;
+        ca_gathering_note_send(&self->gathering, self->base.loop);
         return 0;
     }
-    if (n < 0 && !try_later(n)) {
+    if (n < 0 && !ca_errno_is_try_later(n)) {
         return send_failed(self, n);
     }
     n = n < 0 ? 0 : n;
     if (wait_for_room(self) < 0) {
         return -1;
     }
-    if (keep(self, data, (const char *)view->buf + n,
-             (size_t)(view->len - n)) < 0) {
+    if (ca_wqueue_keep(&self->out, data, (const char *)view->buf + n,
+                       (size_t)(view->len - n)) < 0) {
         stop_waiting(self);
         return -1;
     }
@@ -363,7 +312,7 @@ write_lost(CaWritePipe *self)
 static int
 refuse_buffer(CaWritePipe *self, PyObject *data)
 {
-    if (self->out.count == 0) {
+    if (ca_wqueue_count(&self->out) == 0) {
         self->conn_lost++;
         return ca_pipe_fail(&self->base, WRITE_FAILED);
     }
@@ -377,8 +326,9 @@ refuse_buffer(CaWritePipe *self, PyObject *data)
 static int
 write_free(CaWritePipe *self, int fd, PyObject *data, const Py_buffer *view)
 {
-    if (self->out.count > 0) {
-        int result = keep(self, data, view->buf, (size_t)view->len);
+    if (ca_wqueue_count(&self->out) > 0) {
+        int result = ca_wqueue_keep(&self->out, data, view->buf,
+                                    (size_t)view->len);
         return result < 0 ? -1 : maybe_pause(self);
     }
     return may_hold(self, view->len) ? hold(self, data, view)
@@ -390,8 +340,10 @@ static int
 write_held(CaWritePipe *self, PyObject *data, const Py_buffer *view)
 {
     bool small = view->len <= PIPE_BUF;
-    if (!small || self->out.nbytes + (size_t)view->len <= PIPE_BUF) {
-        int result = keep(self, data, view->buf, (size_t)view->len);
+    if (!small ||
+        ca_wqueue_nbytes(&self->out) + (size_t)view->len <= PIPE_BUF) {
+        int result = ca_wqueue_keep(&self->out, data, view->buf,
+                                    (size_t)view->len);
         return result < 0 || small ? result : flush(self);
     }
     if (flush(self) < 0) {
@@ -472,7 +424,7 @@ write_pipe_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;                /* maybe flushing failed and ended it */
     }
     self->base.closing = true;
-    if (self->out.count > 0) {
+    if (ca_wqueue_count(&self->out) > 0) {
         Py_RETURN_NONE;
     }
     ca_pipe_stop_reading(&self->base);
@@ -529,7 +481,7 @@ static PyObject *
 write_pipe_py_get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
     const CaWritePipe *self = (CaWritePipe *)op;
-    return PyLong_FromSize_t(is_held(self) ? 0 : self->out.nbytes);
+    return PyLong_FromSize_t(is_held(self) ? 0 : ca_wqueue_nbytes(&self->out));
 }
 
 PyDoc_STRVAR(_open_doc,
@@ -553,7 +505,7 @@ write_pipe_py__open(PyObject *op, PyObject *args)
         return NULL;
     }
     self->may_gather = is_byte_pipe(self->base.fd);
-    self->sent_serial = self->base.loop->callback_serial - 1;
+    ca_gathering_init(&self->gathering, self->base.loop);
     Py_RETURN_NONE;
 }
 
@@ -565,7 +517,7 @@ static PyObject *
 write_pipe_py__start(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaWritePipe *self = (CaWritePipe *)op;
-    bool ended = self->base.closing && self->out.count == 0;
+    bool ended = self->base.closing && ca_wqueue_count(&self->out) == 0;
     if (ended || self->base.reading) {
         Py_RETURN_NONE;
     }

@@ -48,11 +48,24 @@ unchanged(PyObject *op, PyObject *type, unsigned int version)
            Py_TYPE(op)->tp_version_tag == version;
 }
 
-bool
-ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
+static bool
+is_ours(const ca_state *st, PyObject *protocol)
+{
+    return PyObject_TypeCheck(protocol, st->StreamProtocolType);
+}
+
+/* Whether `protocol` is exactly asyncio's. */
+static bool
+is_stock(const ca_state *st, PyObject *protocol)
 {
     return unchanged(protocol, st->StreamReaderProtocol,
                      st->reader_protocol_version);
+}
+
+bool
+ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
+{
+    return is_ours(st, protocol) || is_stock(st, protocol);
 }
 
 /* Whether op.name is still the method of its class. */
@@ -71,7 +84,7 @@ has_own_method(PyObject *op, PyObject *name, PyObject *method)
 static PyObject *
 usual_reader(ca_state *st, PyObject *protocol)
 {
-    if (!ca_reader_feed_serves(st, protocol) ||
+    if (!is_stock(st, protocol) ||
         has_own_method(protocol, st->names[CA_STR_data_received],
                        st->received_method)) {
         return NULL;
@@ -206,6 +219,9 @@ int
 ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
                size_t nbytes)
 {
+    if (is_ours(st, protocol)) {
+        return ca_stream_protocol_feed(st, protocol, data, nbytes);
+    }
     PyObject *reader = usual_reader(st, protocol);
     if (reader == NULL) {
         return 0;

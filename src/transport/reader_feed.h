@@ -9,12 +9,16 @@
 /* Remember how asyncio's classes look before anybody changes them; 0 or -1. */
 int ca_reader_feed_init(ca_state *st);
 
-/* Whether `protocol` is exactly asyncio's StreamReaderProtocol. */
+/* Whether `protocol` is exactly asyncio's StreamReaderProtocol, or of ours. */
 bool ca_reader_feed_serves(const ca_state *st, PyObject *protocol);
 
 /* Do what protocol.data_received(bytes) would do.  1; 0: something is not as
  * usual, call it; -1 with an exception.  May run Python. */
 int ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
                    size_t nbytes);
+
+/* The same for a protocol of our own kind; the room above defines it. */
+int ca_stream_protocol_feed(ca_state *st, PyObject *protocol, const char *data,
+                            size_t nbytes);
 
 #endif

@@ -24,18 +24,35 @@
 
 static int call_ready(CaLoop *loop, PyObject *op, ca_op_kind kind);
 
+static void
+call_lost(PyObject *op)
+{
+    ca_sockcall_let_go((CaSockCall *)op);
+}
+
 static const ca_watcher_vt watcher_vt = {
     .ready = call_ready,
     .offset = offsetof(CaSockCall, watcher),
+    .lost = call_lost,
 };
 
 /* ---- the end of a call ---- */
+
+void
+ca_sockcall_let_go(CaSockCall *self)
+{
+    if (self->holds) {
+        self->holds = false;
+        ca_sockobj_release(self->st, self->args[0]);
+    }
+}
 
 /* Let go of what it works on.  May run Python (destructors). */
 static void
 spend(CaSockCall *self)
 {
     self->state = CA_SOCKCALL_SPENT;
+    ca_sockcall_let_go(self);
     Py_CLEAR(self->watch);
     Py_CLEAR(self->view);
     Py_CLEAR(self->future);
@@ -157,6 +174,7 @@ static PySendResult
 begin_waiting(CaSockCall *self, PyObject **result)
 {
     self->fd = ca_sockobj_fd(self->st, self->args[0]);
+    self->holds = ca_sockobj_hold(self->st, self->args[0]);
     self->future = (CaFuture *)ca_future_new(self->loop);
     if (self->future == NULL || check_no_transport(self) < 0 ||
         start_watching(self) < 0) {
@@ -599,6 +617,7 @@ ca_sockcall_new(CaLoop *loop, const ca_sock_op *op, PyObject *const *args,
     self->nargs = (uint8_t)nargs;
     self->keep = false;
     self->drained = false;
+    self->holds = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }

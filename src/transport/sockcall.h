@@ -5,6 +5,9 @@
  * a future, and tries again each time the descriptor is ready, in the I/O
  * phase of the turn.
  *
+ * While it waits, a close() of the socket is put off until it is done: bytes
+ * that were asked for arrive, and the number cannot become another file's.
+ *
  * Only the plain case is done here: a loop and a socket nobody has tampered
  * with, arguments that need no interpretation.  In all others the call makes
  * stock's coroutine at its first send() and hands everything on to it.
@@ -56,6 +59,7 @@ typedef struct CaSockCall {
     uint8_t nargs;
     bool keep;                        /* the watch; the last try has set it: */
     bool drained;                      /* nothing is left to be received */
+    bool holds;                        /* the socket, which stays open */
 } CaSockCall;
 
 /* One per method. */
@@ -86,6 +90,10 @@ bool ca_sockcall_is_plain(CaLoop *loop, PyObject *sock);
 /* The descriptor is ready: try again, and finish the future.  0, or -1 with
  * the exception that must leave the loop. */
 int ca_sockcall_ready(CaLoop *loop, CaSockCall *self);
+
+/* It will not be told of readiness any more: let go of the socket.  May run
+ * Python. */
+void ca_sockcall_let_go(CaSockCall *self);
 
 /* A new call.  args: the method's, all of them, the socket first. */
 PyObject *ca_sockcall_new(CaLoop *loop, const ca_sock_op *op,

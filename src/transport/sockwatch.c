@@ -7,9 +7,20 @@
 
 static int watch_ready(CaLoop *loop, PyObject *op, ca_op_kind kind);
 
+static void
+watch_lost(PyObject *op)
+{
+    PyObject *waiting = Py_XNewRef((PyObject *)((CaSockWatch *)op)->waiting);
+    if (waiting != NULL) {
+        ca_sockcall_let_go((CaSockCall *)waiting);
+        Py_DECREF(waiting);
+    }
+}
+
 static const ca_watcher_vt watcher_vt = {
     .ready = watch_ready,
     .offset = offsetof(CaSockWatch, watcher),
+    .lost = watch_lost,
 };
 
 static int
@@ -78,7 +89,12 @@ ca_sockwatch_begin(CaLoop *loop, PyObject *sock, int fd,
     }
     if (self != NULL) {
         self->watcher.idle = false;
-        Py_XSETREF(self->waiting, (CaSockCall *)Py_NewRef(call));
+        PyObject *before = (PyObject *)self->waiting;
+        self->waiting = (CaSockCall *)Py_NewRef(call);
+        if (before != NULL) {
+            ca_sockcall_let_go((CaSockCall *)before);
+            Py_DECREF(before);
+        }
     }
     return self;
 }

@@ -12,6 +12,7 @@
 #include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/layout.h"
 #include "py/sockobj.h"
 #include "transport/reader_feed.h"
 #include "transport/tls.h"
@@ -23,27 +24,50 @@
 #include <structmember.h>
 #include <unistd.h>
 
-enum {
-    DEFAULT_HIGH = 64 * 1024,          /* asyncio's watermarks, in bytes */
-    DEFAULT_LOW = 16 * 1024,
-};
-
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
-
 PyObject *
 ca_stream_call(CaStream *self, int which, PyObject *arg)
 {
     /* The protocol may be replaced while its method runs. */
     PyObject *args[2] = {Py_NewRef(self->protocol), arg};
     PyObject *done = PyObject_VectorcallMethod(
-        name_of(self, which), args,
+        ca_stream_name_borrow(self, which), args,
         (arg == NULL ? 1 : 2) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(args[0]);
     return done;
+}
+
+int
+ca_stream_tell(CaStream *self, int name)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(
+        (PyObject *)self, ca_stream_name_borrow(self, name));
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_stream_tell_server(CaStream *self, PyObject *server, int which)
+{
+    PyObject *name = ca_stream_name_borrow(self, which);
+    PyObject *done = self->loop->st->server_knows_clients
+                         ? PyObject_CallMethodOneArg(server, name,
+                                                     (PyObject *)self)
+                         : PyObject_CallMethodNoArgs(server, name);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_stream_queue_call(CaStream *self, PyObject *op, int name, PyObject *arg)
+{
+    PyObject *callback = PyObject_GetAttr(op,
+                                          ca_stream_name_borrow(self, name));
+    int result = callback == NULL
+                     ? -1
+                     : ca_ready_push_callback(self->loop, callback, arg,
+                                              self->context);
+    Py_XDECREF(callback);
+    return result;
 }
 
 PyObject *
@@ -54,12 +78,12 @@ ca_stream_one_borrow(CaStream *self, int method, int name,
     if (nargs == 1 && kwnames == NULL) {
         return args[0];
     }
-    PyObject *found = ca_args_one_borrow(name_of(self, name), args, nargs,
-                                         kwnames);
+    PyObject *found = ca_args_one_borrow(ca_stream_name_borrow(self, name),
+                                         args, nargs, kwnames);
     if (found == NULL) {
         PyObject *done = ca_stock_call(self->loop->st->StockSocketTransport,
-                                       name_of(self, method), (PyObject *)self,
-                                       args, nargs, kwnames);
+                                       ca_stream_name_borrow(self, method),
+                                       (PyObject *)self, args, nargs, kwnames);
         Py_XDECREF(done);              /* it refuses, always */
     }
     return found;
@@ -98,9 +122,9 @@ act(CaStream *self, ca_op_kind kind, int name)
     return result;
 }
 
-/* At once when nothing was queued before the look.  Else as stock does it: with
- * a handle, which waits its turn behind what was, and which debug mode times.
- */
+/* At once when nothing was queued before the look.  Else as stock does it:
+ * with a handle, which waits its turn behind what was, and which debug mode
+ * times. */
 static int
 stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
 {
@@ -171,12 +195,10 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     self->watcher.vt = &ca_stream_watcher_vt;
     ca_dlist_init(&self->held.node);
     self->held.flush = ca_stream_flush_held;
-    self->high = DEFAULT_HIGH;
-    self->low = DEFAULT_LOW;
     self->fd = fd;
     self->names = take_names(fd, peer);
     self->family = family_of(self->names);
-    self->sent_serial = loop->callback_serial - 1;
+    ca_gathering_init(&self->gathering, loop);
     return self;
 }
 
@@ -246,30 +268,11 @@ join_server(CaStream *self, PyObject *server)
     if (server == NULL) {
         return 0;
     }
-    PyObject *name = name_of(self, CA_STR__attach);
-    PyObject *done = self->loop->st->server_knows_clients
-                         ? PyObject_CallMethodOneArg(server, name,
-                                                     (PyObject *)self)
-                         : PyObject_CallMethodNoArgs(server, name);
-    if (done == NULL) {
+    if (ca_stream_tell_server(self, server, CA_STR__attach) < 0) {
         return -1;
     }
-    Py_DECREF(done);
     self->server = Py_NewRef(server);
     return 0;
-}
-
-/* Queue a call of callback_of.name(arg) in the transport's context. */
-static int
-queue_call(CaStream *self, PyObject *callback_of, int name, PyObject *arg)
-{
-    PyObject *callback = PyObject_GetAttr(callback_of, name_of(self, name));
-    int result = callback == NULL
-                     ? -1
-                     : ca_ready_push_callback(self->loop, callback, arg,
-                                              self->context);
-    Py_XDECREF(callback);
-    return result;
 }
 
 int
@@ -279,12 +282,12 @@ ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
     if (ca_stream_set_protocol(self, protocol) < 0 ||
         join_server(self, server) < 0 ||
         ca_claims_set(self->loop, self->fd, (PyObject *)self) < 0 ||
-        queue_call(self, protocol, CA_STR_connection_made, (PyObject *)self) <
-            0) {
+        ca_stream_queue_call(self, protocol, CA_STR_connection_made,
+                             (PyObject *)self) < 0) {
         return -1;
     }
-    return queue_call(self, (PyObject *)self, CA_STR__start,
-                      waiter == NULL ? Py_None : waiter);
+    return ca_stream_queue_call(self, (PyObject *)self, CA_STR__start,
+                                waiter == NULL ? Py_None : waiter);
 }
 
 PyDoc_STRVAR(_start_doc,
@@ -303,14 +306,14 @@ stream_py__start(PyObject *op, PyObject *waiter)
         Py_RETURN_NONE;
     }
     PyObject *cancelled = PyObject_CallMethodNoArgs(
-        waiter, name_of(self, CA_STR_cancelled));
+        waiter, ca_stream_name_borrow(self, CA_STR_cancelled));
     int skip = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
     Py_XDECREF(cancelled);
     if (skip != 0) {
         return skip < 0 ? NULL : Py_NewRef(Py_None);
     }
-    return PyObject_CallMethodOneArg(waiter, name_of(self, CA_STR_set_result),
-                                     Py_None);
+    return PyObject_CallMethodOneArg(
+        waiter, ca_stream_name_borrow(self, CA_STR_set_result), Py_None);
 }
 
 /* ---- methods and attributes ---- */
@@ -434,7 +437,7 @@ water(const CaStream *self, Py_ssize_t which, int64_t nbytes)
 {
     return self->limits == NULL
                ? PyLong_FromLongLong(nbytes)
-               : Py_NewRef(PyTuple_GET_ITEM(self->limits, which));
+               : Py_NewRef(PyTuple_GET_ITEM(self->limits->pair, which));
 }
 
 /* The socket object; for an accepted connection made when first asked for. */
@@ -447,7 +450,7 @@ stream_get__sock(PyObject *op, void *Py_UNUSED(closure))
     }
     if (self->sock == NULL) {
         PyObject *sock = PyObject_CallMethodNoArgs(
-            op, name_of(self, CA_STR__make_sock));
+            op, ca_stream_name_borrow(self, CA_STR__make_sock));
         if (sock == NULL) {
             return NULL;
         }
@@ -472,14 +475,14 @@ static PyObject *
 stream_get__high_water(PyObject *op, void *Py_UNUSED(closure))
 {
     CaStream *self = (CaStream *)op;
-    return water(self, 1, self->high);
+    return water(self, 1, ca_stream_high(self));
 }
 
 static PyObject *
 stream_get__low_water(PyObject *op, void *Py_UNUSED(closure))
 {
     CaStream *self = (CaStream *)op;
-    return water(self, 0, self->low);
+    return water(self, 0, ca_stream_low(self));
 }
 
 static PyGetSetDef stream_getset[] = {
@@ -556,7 +559,9 @@ stream_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->server);
     Py_VISIT(self->acceptor);
     Py_VISIT(self->empty_waiter);
-    Py_VISIT(self->limits);
+    if (self->limits != NULL) {
+        Py_VISIT(self->limits->pair);
+    }
     return 0;
 }
 
@@ -569,7 +574,7 @@ stream_tp_clear(PyObject *op)
     Py_CLEAR(self->server);
     Py_CLEAR(self->acceptor);
     Py_CLEAR(self->empty_waiter);
-    Py_CLEAR(self->limits);
+    ca_limits_free(&self->limits);
     return 0;
 }
 
@@ -583,12 +588,9 @@ stream_tp_finalize(PyObject *op)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodNoArgs(op,
-                                               name_of(self, CA_STR__dropped));
-    if (done == NULL) {
+    if (ca_stream_tell(self, CA_STR__dropped) < 0) {
         PyErr_WriteUnraisable(op);
     }
-    Py_XDECREF(done);
     ca_error_restore(exc);
 }
 
@@ -643,10 +645,8 @@ join_methods(void)
 PyObject *
 ca_stream_type_new(PyObject *module, ca_state *st)
 {
-    PyTypeObject *base = (PyTypeObject *)st->StockTransport;
-    if (base->tp_basicsize != (Py_ssize_t)offsetof(CaStream, loop) ||
-        base->tp_itemsize != 0 || base->tp_dictoffset != 0 ||
-        base->tp_weaklistoffset != 0) {
+    PyObject *base = st->StockTransport;
+    if (!ca_layout_ends_at(base, offsetof(CaStream, loop))) {
         return NULL;
     }
     join_methods();
@@ -668,5 +668,5 @@ ca_stream_type_new(PyObject *module, ca_state *st)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    return PyType_FromModuleAndSpec(module, &spec, (PyObject *)base);
+    return PyType_FromModuleAndSpec(module, &spec, base);
 }

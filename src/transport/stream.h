@@ -38,38 +38,46 @@ typedef enum {
     CA_PROTOCOL_TLS,                   /* ours, see tls.h */
 } ca_protocol_kind;
 
+/* Watermarks that somebody has set. */
+typedef struct {
+    PyObject *pair;                    /* strong; (low, high) as given */
+    int64_t high;                      /* the same, in bytes */
+    int64_t low;
+} ca_limits;
+
+enum {
+    CA_DEFAULT_HIGH = 64 * 1024,       /* asyncio's watermarks, in bytes */
+    CA_DEFAULT_LOW = 16 * 1024,
+};
+
 typedef struct {
     PyObject_HEAD
     PyObject *extra;                   /* strong; the slot `_extra` of
                                           asyncio.BaseTransport: the dict that
                                           was given or NULL */
-    PyObject *unused_slots[4];         /* NULL; those of _FlowControlMixin,
-                                          hidden by attributes of ours */
-    CaLoop *loop;                      /* strong */
+    /* The next four are the slots of _FlowControlMixin, hidden by attributes
+     * of ours.  Its descriptors still reach them: any object may be put there,
+     * so these are the fields that may be any object or NULL. */
     PyObject *protocol;                /* strong; NULL when lost */
-    PyObject *context;                 /* strong; callbacks run in it */
     PyObject *sock;                    /* strong, closed when lost; NULL: not
                                           asked for yet */
     PyObject *server;                  /* strong or NULL */
-    PyObject *acceptor;                /* strong or NULL; for its hint */
     PyObject *empty_waiter;            /* strong; NULL, None, or a Future that
                                           waits for the queue to be empty */
-    PyObject *limits;                  /* strong; (low, high) as they were
-                                          given; NULL: the default */
+    CaLoop *loop;                      /* strong */
+    PyObject *context;                 /* strong; callbacks run in it */
+    PyObject *acceptor;                /* strong or NULL; for its hint */
+    ca_limits *limits;                 /* owned; NULL: asyncio's own */
     ca_names *names;                   /* owned or NULL */
     ca_watcher watcher;                /* registered for fd */
     ca_held held;                      /* its place in loop->held */
     ca_wqueue out;
-    int64_t high;                      /* watermarks in bytes */
-    int64_t low;
     int fd;                            /* owned by `sock` if there is one, else
                                           by us; kept for repr() when lost */
     int family;
-    uint32_t sent_serial;              /* the callback that sent last */
+    ca_gathering gathering;
     uint32_t conn_lost;
     uint8_t protocol_kind;             /* ca_protocol_kind */
-    uint8_t lonely;                    /* flushes in a row with one chunk */
-    bool gathers;                      /* hold back: writes come in groups */
     bool connected;                    /* `protocol` is to be told */
     bool started;                      /* reading may begin */
     bool closing;
@@ -109,6 +117,12 @@ int ca_stream_begin(CaStream *self, PyObject *protocol, PyObject *server,
 
 /* ---- shared between the files of this noun ---- */
 
+static inline PyObject *
+ca_stream_name_borrow(const CaStream *self, int which)
+{
+    return self->loop->st->names[which];
+}
+
 static inline bool
 ca_stream_is_held(const CaStream *self)
 {
@@ -125,8 +139,23 @@ ca_stream_has_empty_waiter(const CaStream *self)
 static inline size_t
 ca_stream_buffered(const CaStream *self)
 {
-    return ca_stream_is_held(self) ? 0 : self->out.nbytes;
+    return ca_stream_is_held(self) ? 0 : ca_wqueue_nbytes(&self->out);
 }
+
+static inline int64_t
+ca_stream_high(const CaStream *self)
+{
+    return self->limits == NULL ? CA_DEFAULT_HIGH : self->limits->high;
+}
+
+static inline int64_t
+ca_stream_low(const CaStream *self)
+{
+    return self->limits == NULL ? CA_DEFAULT_LOW : self->limits->low;
+}
+
+/* Back to the default.  May run Python. */
+void ca_limits_free(ca_limits **limits);
 
 /* The one argument of a method call, by position or `name`; borrowed.  NULL
  * with stock's TypeError when the call does not bind. */
@@ -137,6 +166,17 @@ PyObject *ca_stream_one_borrow(CaStream *self, int method, int name,
 /* Call a method of the protocol; arg NULL: without argument. New reference or
  * NULL.  May run Python. */
 PyObject *ca_stream_call(CaStream *self, int which, PyObject *arg);
+
+/* Call a method of ours that takes nothing; 0 or -1.  May run Python. */
+int ca_stream_tell(CaStream *self, int name);
+
+/* Call a method of the server, with us as argument if it wants to know; 0 or
+ * -1.  May run Python. */
+int ca_stream_tell_server(CaStream *self, PyObject *server, int name);
+
+/* Queue a call of op.name(arg) in the transport's context; 0 or -1. */
+int ca_stream_queue_call(CaStream *self, PyObject *op, int name,
+                         PyObject *arg);
 
 /* The descriptor for a system call; -1 when its socket object was closed. */
 int ca_stream_fd(const CaStream *self);

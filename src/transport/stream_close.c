@@ -8,50 +8,25 @@
  * descriptor and lets go of the protocol, so that no cycle is left.
  */
 #include "loop/claims.h"
-#include "loop/ready.h"
 #include "py/errors.h"
 #include "py/sockobj.h"
+#include "transport/fatal.h"
 #include "transport/stream.h"
 
 #include <unistd.h>
 
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
-
 int
 ca_stream_fail(CaStream *self, const char *message)
 {
-    if (ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL ? NULL
-                                  : PyObject_CallMethodObjArgs(
-                                        (PyObject *)self,
-                                        name_of(self, CA_STR__fatal_error),
-                                        exc, text, NULL);
-    Py_XDECREF(text);
-    Py_XDECREF(done);
-    Py_XDECREF(exc);
-    return done == NULL ? -1 : 0;
+    return ca_fatal_tell(self->loop->st, (PyObject *)self, message);
 }
 
 int
 ca_stream_queue_lost(CaStream *self, PyObject *exc)
 {
     self->conn_lost++;
-    PyObject *callback = PyObject_GetAttr(
-        (PyObject *)self, name_of(self, CA_STR__call_connection_lost));
-    int result = callback == NULL
-                     ? -1
-                     : ca_ready_push_callback(self->loop, callback, exc,
-                                              self->context);
-    Py_XDECREF(callback);
-    return result;
+    return ca_stream_queue_call(self, (PyObject *)self,
+                                CA_STR__call_connection_lost, exc);
 }
 
 int
@@ -73,7 +48,9 @@ ca_stream_close(CaStream *self)
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
-    return self->out.count > 0 ? 0 : ca_stream_queue_lost(self, Py_None);
+    return ca_wqueue_count(&self->out) > 0
+               ? 0
+               : ca_stream_queue_lost(self, Py_None);
 }
 
 int
@@ -112,8 +89,8 @@ close_socket(CaStream *self)
         (void)close(self->fd);         /* Linux: closed whatever it answers */
         return 0;
     }
-    PyObject *done = PyObject_CallMethodNoArgs(sock,
-                                               name_of(self, CA_STR_close));
+    PyObject *done = PyObject_CallMethodNoArgs(
+        sock, ca_stream_name_borrow(self, CA_STR_close));
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -127,27 +104,18 @@ leave_server(CaStream *self)
         return 0;
     }
     self->server = NULL;
-    PyObject *name = name_of(self, CA_STR__detach);
-    PyObject *done = self->loop->st->server_knows_clients
-                         ? PyObject_CallMethodOneArg(server, name,
-                                                     (PyObject *)self)
-                         : PyObject_CallMethodNoArgs(server, name);
+    int result = ca_stream_tell_server(self, server, CA_STR__detach);
     Py_DECREF(server);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return result;
 }
 
 /* A future that waits for the queue to be empty waits in vain. */
 static int
 fail_empty_waiter(CaStream *self)
 {
-    if (!ca_stream_has_empty_waiter(self)) {
-        return 0;
-    }
-    PyObject *done = PyObject_CallMethodNoArgs(
-        (PyObject *)self, name_of(self, CA_STR__fail_empty_waiter));
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return ca_stream_has_empty_waiter(self)
+               ? ca_stream_tell(self, CA_STR__fail_empty_waiter)
+               : 0;
 }
 
 /* One step of the clean-up, keeping the exception of an earlier one. */
@@ -226,7 +194,8 @@ static PyObject *
 stream_py_abort(PyObject *op, PyObject *Py_UNUSED(none))
 {
     PyObject *done = PyObject_CallMethodOneArg(
-        op, name_of((CaStream *)op, CA_STR__force_close), Py_None);
+        op, ca_stream_name_borrow((CaStream *)op, CA_STR__force_close),
+        Py_None);
     return done;
 }
 

@@ -4,7 +4,6 @@
  * reported again in the next turn and no connection starves the others.  The
  * end of the stream goes through the ready queue, behind what is queued.
  */
-#include "loop/ready.h"
 #include "py/errors.h"
 #include "transport/reader_feed.h"
 #include "transport/stream.h"
@@ -16,12 +15,6 @@
 #define READ_FAILED "Fatal read error on socket transport"
 #define UPDATED_FAILED "Fatal error: protocol.buffer_updated() call failed."
 #define RECEIVED_FAILED "Fatal error: protocol.data_received() call failed."
-
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
 
 static bool
 wants_to_read(const CaStream *self)
@@ -55,13 +48,7 @@ ca_stream_update_reading(CaStream *self)
 static int
 queue_end(CaStream *self, int method, PyObject *arg)
 {
-    PyObject *callback = PyObject_GetAttr((PyObject *)self,
-                                          name_of(self, method));
-    int result = callback == NULL
-                     ? -1
-                     : ca_ready_push_callback(self->loop, callback, arg,
-                                              self->context);
-    Py_XDECREF(callback);
+    int result = ca_stream_queue_call(self, (PyObject *)self, method, arg);
     self->end_queued = result == 0;
     return result;
 }
@@ -78,7 +65,7 @@ queue_eof(CaStream *self)
 static int
 receive_failed(CaStream *self, ssize_t err)
 {
-    if (err == -EAGAIN || err == -EWOULDBLOCK || err == -EINTR) {
+    if (ca_errno_is_try_later(err)) {
         return 0;
     }
     ca_raise_errno((int)err);
@@ -121,13 +108,8 @@ stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
     if (!wants_to_read(self)) {
         Py_RETURN_NONE;                /* found again when reading goes on */
     }
-    if (self->loop->debug) {
-        PyObject *done = PyObject_CallMethodNoArgs(
-            op, name_of(self, CA_STR__log_eof));
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return NULL;
-        }
+    if (self->loop->debug && ca_stream_tell(self, CA_STR__log_eof) < 0) {
+        return NULL;
     }
     PyObject *keep = ca_stream_call(self, CA_STR_eof_received, NULL);
     int keep_open = keep == NULL ? -1 : PyObject_IsTrue(keep);
@@ -305,13 +287,7 @@ stream_py__read_ready(PyObject *op, PyObject *Py_UNUSED(none))
 static int
 log_reading(CaStream *self, int which)
 {
-    if (!self->loop->debug) {
-        return 0;
-    }
-    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self,
-                                               name_of(self, which));
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return self->loop->debug ? ca_stream_tell(self, which) : 0;
 }
 
 PyDoc_STRVAR(pause_reading_doc,

@@ -20,22 +20,8 @@
 
 enum {
     HELD_LIMIT = 64 * 1024,            /* more than this leaves at once */
-    LONELY_LIMIT = 8,
-    IOV_COUNT = 64,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
-
-static PyObject *
-name_of(const CaStream *self, int which)
-{
-    return self->loop->st->names[which];
-}
-
-static bool
-try_later(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
 
 /* ---- flow control ---- */
 
@@ -47,31 +33,49 @@ tell_protocol(CaStream *self, int which)
     PyObject *done = ca_stream_call(self, which, NULL);
     if (done == NULL && !ca_error_leaves_loop()) {
         PyObject *exc = PyErr_GetRaisedException();
-        done = PyObject_CallMethodObjArgs((PyObject *)self,
-                                          name_of(self, CA_STR__flow_failed),
-                                          name_of(self, which), exc, NULL);
+        done = PyObject_CallMethodObjArgs(
+            (PyObject *)self, ca_stream_name_borrow(self, CA_STR__flow_failed),
+            ca_stream_name_borrow(self, which), exc, NULL);
         Py_DECREF(exc);
     }
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
 
+/* The same in the transport's context, whoever writes; in the writer's when
+ * that one is inside of the other already. */
+static int
+tell_in_context(CaStream *self, int which)
+{
+    PyObject *context = Py_NewRef(self->context);
+    bool entered = PyContext_Enter(context) == 0;
+    if (!entered) {
+        PyErr_Clear();
+    }
+    int result = tell_protocol(self, which);
+    if (entered && PyContext_Exit(context) < 0) {
+        result = -1;
+    }
+    Py_DECREF(context);
+    return result;
+}
+
 int
 ca_stream_maybe_pause(CaStream *self)
 {
-    if ((int64_t)ca_stream_buffered(self) <= self->high ||
+    if ((int64_t)ca_stream_buffered(self) <= ca_stream_high(self) ||
         self->protocol_paused || self->protocol == NULL) {
         return 0;
     }
     self->protocol_paused = true;
-    return tell_protocol(self, CA_STR_pause_writing);
+    return tell_in_context(self, CA_STR_pause_writing);
 }
 
 int
 ca_stream_maybe_resume(CaStream *self)
 {
     if (!self->protocol_paused ||
-        (int64_t)ca_stream_buffered(self) > self->low ||
+        (int64_t)ca_stream_buffered(self) > ca_stream_low(self) ||
         self->protocol == NULL) {
         return 0;
     }
@@ -81,44 +85,26 @@ ca_stream_maybe_resume(CaStream *self)
 
 /* ---- sending ---- */
 
-/* Offer the queue to the kernel once; bytes or -errno. */
 static ssize_t
-send_queue(CaStream *self)
+send_vector(const void *Py_UNUSED(to), int fd, const struct iovec *iov,
+            int n_iov)
 {
-    struct iovec iov[IOV_COUNT];
-    int fd = ca_stream_fd(self);
-    if (fd < 0) {
-        return -EBADF;
-    }
-    struct msghdr message = {
-        .msg_iov = iov,
-        .msg_iovlen = (size_t)ca_wqueue_peek(&self->out, iov, IOV_COUNT),
-    };
-    ssize_t n = message.msg_iovlen == 1
-                    ? send(fd, iov[0].iov_base, iov[0].iov_len,
+    const struct msghdr message = {.msg_iov = (struct iovec *)iov,
+                                   .msg_iovlen = (size_t)n_iov};
+    ssize_t n = n_iov == 1
+                    ? send(fd, iov->iov_base, iov->iov_len,
                            MSG_NOSIGNAL | MSG_DONTWAIT)
                     : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0) {
-        return -errno;
-    }
-    ca_wqueue_consume(&self->out, (size_t)n);
-    return n;
+    return n < 0 ? -errno : n;
 }
 
-/* Offer the queue until it is empty or the kernel refuses; 0, -errno. */
+/* Offer the queue until it is empty or the kernel refuses; 0 or -errno. */
 static ssize_t
 send_all(CaStream *self)
 {
-    ssize_t n = 0;
-    do {
-        size_t before = self->out.nbytes;
-        uint32_t chunks = self->out.count;
-        n = send_queue(self);
-        if (n >= 0 && (size_t)n < before && chunks <= IOV_COUNT) {
-            return -EAGAIN;            /* it took less than it was offered */
-        }
-    } while (n >= 0 && self->out.count > 0);
-    return n < 0 ? n : 0;
+    int fd = ca_stream_fd(self);
+    return fd < 0 ? -EBADF
+                  : ca_wqueue_drain(&self->out, send_vector, self, fd);
 }
 
 static int
@@ -157,17 +143,6 @@ send_failed(CaStream *self, ssize_t err)
     return ca_stream_fail(self, WRITE_FAILED);
 }
 
-/* Whether writes come in groups is learnt here. */
-static void
-note_flush(CaStream *self)
-{
-    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
-    if (self->lonely >= LONELY_LIMIT) {
-        self->gathers = false;
-        self->lonely = 0;
-    }
-}
-
 int
 ca_stream_flush(CaStream *self)
 {
@@ -175,12 +150,12 @@ ca_stream_flush(CaStream *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    note_flush(self);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     ssize_t err = send_all(self);
     if (err == 0) {
         return 0;
     }
-    if (!try_later(err)) {
+    if (!ca_errno_is_try_later(err)) {
         return send_failed(self, err);
     }
     return wait_for_room(self) < 0 ? -1 : ca_stream_maybe_pause(self);
@@ -209,7 +184,8 @@ settle_empty_waiter(CaStream *self)
         return 0;
     }
     PyObject *done = PyObject_CallMethodOneArg(
-        self->empty_waiter, name_of(self, CA_STR_set_result), Py_None);
+        self->empty_waiter, ca_stream_name_borrow(self, CA_STR_set_result),
+        Py_None);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -239,12 +215,12 @@ ca_stream_send_more(CaStream *self)
         return 0;
     }
     ssize_t err = send_all(self);
-    if (err != 0 && !try_later(err)) {
+    if (err != 0 && !ca_errno_is_try_later(err)) {
         return send_failed(self, err);
     }
     Py_INCREF(self);
     int result = ca_stream_maybe_resume(self);
-    if (result == 0 && self->out.count == 0 && self->blocked) {
+    if (result == 0 && ca_wqueue_count(&self->out) == 0 && self->blocked) {
         result = output_is_empty(self);
     }
     Py_DECREF(self);
@@ -253,47 +229,15 @@ ca_stream_send_more(CaStream *self)
 
 /* ---- taking bytes from the user ---- */
 
-/* An object that keeps bytes at `data` alive and unchanged: the bytes object
- * that it lies in, or a copy.  *data is where they are then. */
-static PyObject *
-stable_owner(PyObject *op, const Py_buffer *view, const char **data,
-             size_t nbytes)
-{
-    PyObject *base = op;
-    if (op != NULL && PyMemoryView_Check(op)) {
-        base = view == NULL ? NULL : PyMemoryView_GET_BASE(op);
-    }
-    if (base != NULL && PyBytes_CheckExact(base)) {
-        return Py_NewRef(base);
-    }
-    PyObject *copy = PyBytes_FromStringAndSize(*data, (Py_ssize_t)nbytes);
-    if (copy != NULL) {
-        *data = PyBytes_AS_STRING(copy);
-    }
-    return copy;
-}
-
-static int
-keep(CaStream *self, PyObject *op, const Py_buffer *view, const char *data,
-     size_t nbytes)
-{
-    PyObject *owner = stable_owner(op, view, &data, nbytes);
-    return owner == NULL ? -1
-                         : ca_wqueue_push(&self->out, owner, data, nbytes);
-}
-
 /* The connection is gone: count, and warn as stock does. */
 static int
 write_lost(CaStream *self)
 {
-    PyObject *done = Py_None;
-    if (self->conn_lost >= LOST_WRITES_LOGGED) {
-        done = PyObject_CallMethodNoArgs((PyObject *)self,
-                                         name_of(self, CA_STR__log_lost));
-        Py_XDECREF(done);
-    }
+    int result = self->conn_lost < LOST_WRITES_LOGGED
+                     ? 0
+                     : ca_stream_tell(self, CA_STR__log_lost);
     self->conn_lost++;
-    return done == NULL ? -1 : 0;
+    return result;
 }
 
 /* Whether this write may wait for the end of the callback. */
@@ -304,33 +248,31 @@ may_hold(CaStream *self, size_t nbytes)
     if (!loop->in_callback || nbytes >= HELD_LIMIT) {
         return false;
     }
-    if (!self->gathers && self->sent_serial == loop->callback_serial) {
-        self->gathers = true;
+    if (ca_gathering_note_write(&self->gathering, loop)) {
         ca_acceptor_note_gathering(self->acceptor);
     }
-    return self->gathers;
+    return self->gathering.on;
 }
 
 /* Nothing waits: send at once, and keep what the kernel refuses. */
 static int
-write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
-              const char *data, size_t nbytes)
+write_at_once(CaStream *self, PyObject *op, const char *data, size_t nbytes)
 {
     int fd = ca_stream_fd(self);
     ssize_t n = fd < 0 ? -EBADF
                        : send(fd, data, nbytes, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)nbytes) {
-        self->sent_serial = self->loop->callback_serial;
+        ca_gathering_note_send(&self->gathering, self->loop);
         return 0;
     }
     if (n < 0) {
         n = fd < 0 ? -EBADF : -errno;
-        if (!try_later(n)) {
+        if (!ca_errno_is_try_later(n)) {
             return send_failed(self, n);
         }
         n = 0;
     }
-    if (keep(self, op, view, data + n, nbytes - (size_t)n) < 0 ||
+    if (ca_wqueue_keep(&self->out, op, data + n, nbytes - (size_t)n) < 0 ||
         wait_for_room(self) < 0) {
         return -1;
     }
@@ -338,8 +280,7 @@ write_at_once(CaStream *self, PyObject *op, const Py_buffer *view,
 }
 
 static int
-write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
-            const char *data, size_t nbytes)
+write_bytes(CaStream *self, PyObject *op, const char *data, size_t nbytes)
 {
     if (nbytes == 0) {
         return 0;
@@ -348,10 +289,10 @@ write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
         return write_lost(self);
     }
     bool held = ca_stream_is_held(self);
-    if (self->out.count == 0 && !may_hold(self, nbytes)) {
-        return write_at_once(self, op, view, data, nbytes);
+    if (ca_wqueue_count(&self->out) == 0 && !may_hold(self, nbytes)) {
+        return write_at_once(self, op, data, nbytes);
     }
-    if (keep(self, op, view, data, nbytes) < 0) {
+    if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
         return -1;
     }
     if (self->blocked) {
@@ -360,7 +301,8 @@ write_bytes(CaStream *self, PyObject *op, const Py_buffer *view,
     if (!held) {
         ca_dlist_append(&self->loop->held, &self->held.node);
     }
-    return self->out.nbytes < HELD_LIMIT ? 0 : ca_stream_flush(self);
+    return ca_wqueue_nbytes(&self->out) < HELD_LIMIT ? 0
+                                                     : ca_stream_flush(self);
 }
 
 /* RuntimeError when nothing may be written now; 0 or -1. */
@@ -387,7 +329,7 @@ ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes)
 {
     return check_writable(self, "write") < 0
                ? -1
-               : write_bytes(self, NULL, NULL, data, nbytes);
+               : write_bytes(self, NULL, data, nbytes);
 }
 
 /* Write what any object with a buffer holds. */
@@ -395,7 +337,7 @@ static int
 write_object(CaStream *self, PyObject *data)
 {
     if (PyBytes_CheckExact(data)) {
-        return write_bytes(self, data, NULL, PyBytes_AS_STRING(data),
+        return write_bytes(self, data, PyBytes_AS_STRING(data),
                            (size_t)PyBytes_GET_SIZE(data));
     }
     Py_buffer view;
@@ -409,7 +351,7 @@ write_object(CaStream *self, PyObject *data)
         return self->conn_lost > 0 ? (PyErr_Clear(), write_lost(self))
                                    : ca_stream_fail(self, WRITE_FAILED);
     }
-    int result = write_bytes(self, data, &view, view.buf, (size_t)view.len);
+    int result = write_bytes(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return result;
 }
@@ -468,15 +410,15 @@ static int
 write_each(CaStream *self, PyObject *lines)
 {
     bool outside = ca_held_enter(self->loop);
-    bool gathers = self->gathers;
+    bool gathers = self->gathering.on;
     int result = 0;
     self->loop->callback_serial--;     /* not a callback of its own */
-    self->gathers = true;
+    self->gathering.on = true;
     for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
          i++) {
         result = write_object(self, PySequence_Fast_GET_ITEM(lines, i));
     }
-    self->gathers = gathers;
+    self->gathering.on = gathers;
     self->loop->in_callback = outside;
     return result < 0 ? -1 : ca_stream_flush(self);
 }
@@ -559,7 +501,7 @@ stream_py_write_eof(PyObject *op, PyObject *Py_UNUSED(none))
         return NULL;
     }
     self->eof = true;
-    if (self->out.count == 0 && self->conn_lost == 0 &&
+    if (ca_wqueue_count(&self->out) == 0 && self->conn_lost == 0 &&
         shutdown(ca_stream_fd(self), SHUT_WR) < 0) {
         return ca_raise_errno(-errno);
     }
@@ -595,9 +537,20 @@ stream_py_get_write_buffer_limits(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaStream *self = (CaStream *)op;
     if (self->limits != NULL) {
-        return Py_NewRef(self->limits);
+        return Py_NewRef(self->limits->pair);
     }
-    return Py_BuildValue("(LL)", (long long)self->low, (long long)self->high);
+    return Py_BuildValue("(ii)", CA_DEFAULT_LOW, CA_DEFAULT_HIGH);
+}
+
+void
+ca_limits_free(ca_limits **limits)
+{
+    ca_limits *old = *limits;
+    *limits = NULL;
+    if (old != NULL) {
+        Py_DECREF(old->pair);
+        PyMem_Free(old);
+    }
 }
 
 PyDoc_STRVAR(_set_limits_doc,
@@ -617,13 +570,19 @@ stream_py__set_limits(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *limits = PyTuple_Pack(2, args[1], args[0]);
+    ca_limits *limits = PyMem_Malloc(sizeof(*limits));
     if (limits == NULL) {
+        return PyErr_NoMemory();
+    }
+    limits->high = high < 9e18 ? (int64_t)high : INT64_MAX;
+    limits->low = low < 9e18 ? (int64_t)low : INT64_MAX;
+    limits->pair = PyTuple_Pack(2, args[1], args[0]);
+    if (limits->pair == NULL) {
+        PyMem_Free(limits);
         return NULL;
     }
-    Py_XSETREF(self->limits, limits);
-    self->high = high < 9e18 ? (int64_t)high : INT64_MAX;
-    self->low = low < 9e18 ? (int64_t)low : INT64_MAX;
+    ca_limits_free(&self->limits);
+    self->limits = limits;
     return ca_stream_maybe_pause(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

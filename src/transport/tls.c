@@ -95,7 +95,7 @@ tls_set__loop(PyObject *op, PyObject *loop, void *Py_UNUSED(closure))
         return -1;
     }
     self->loop = (CaLoop *)Py_NewRef(loop);
-    self->sent_serial = self->loop->callback_serial - 1;
+    ca_gathering_init(&self->gathering, self->loop);
     return 0;
 }
 

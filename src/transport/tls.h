@@ -59,11 +59,9 @@ typedef struct {
     struct ca_tls_wire *wire;          /* owned; its BIO; native engine only */
     ca_wqueue out;                     /* written, not yet encrypted */
     ca_held held;                      /* its place in loop->held */
-    uint32_t sent_serial;              /* the callback that sent last */
+    ca_gathering gathering;
     int conn_lost;
     uint8_t protocol_kind;             /* ca_protocol_kind, see stream.h */
-    uint8_t lonely;                    /* flushes in a row with one chunk */
-    bool gathers;                      /* hold back: writes come in groups */
     bool lower_paused;                 /* the transport below is full */
     bool app_paused;                   /* the protocol must not write */
     bool reading_paused;               /* the protocol must not be fed */
@@ -170,9 +168,8 @@ char *ca_tls_plain(CaLoop *loop);
 /* Decrypt and feed the protocol; 0 or -1.  May run Python. */
 int ca_tls_read(CaTls *self);
 
-/* Write `data`, which lies in `op` seen through `view` (NULL: it is bytes). */
-int ca_tls_write(CaTls *self, PyObject *op, const Py_buffer *view,
-                 const char *data, size_t nbytes);
+/* Write bytes that lie in `op`; 0 or -1.  May run Python. */
+int ca_tls_write(CaTls *self, PyObject *op, const char *data, size_t nbytes);
 int ca_tls_write_object(CaTls *self, PyObject *data);
 
 /* Bytes that wait because the transport below is full. */

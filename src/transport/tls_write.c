@@ -14,14 +14,13 @@
 enum {
     RECORD = 16 * 1024,                /* plain bytes in the largest record */
     SLICE = 4 * RECORD,                /* encrypted before it is sent */
-    LONELY_LIMIT = 8,
     LOST_WRITES_LOGGED = 5,            /* asyncio.constants */
 };
 
 size_t
 ca_tls_buffered(const CaTls *self)
 {
-    size_t waiting = ca_tls_is_held(self) ? 0 : self->out.nbytes;
+    size_t waiting = ca_tls_is_held(self) ? 0 : ca_wqueue_nbytes(&self->out);
     return waiting + self->engine->pending_out(self);
 }
 
@@ -97,10 +96,13 @@ encrypt(CaTls *self, const char *data, size_t nbytes, size_t *done)
 static Py_ssize_t
 encrypt_front(CaTls *self)
 {
-    struct iovec iov[64];
+    struct iovec iov[CA_IOV_COUNT];
     char record[RECORD];
-    size_t done;
-    int n = ca_wqueue_peek(&self->out, iov, 64);
+    size_t done, offered;
+    int n = ca_wqueue_peek(&self->out, iov, &offered);
+    if (n == 0) {
+        return 0;
+    }
     const char *data = iov[0].iov_base;
     size_t nbytes = Py_MIN(iov[0].iov_len, (size_t)SLICE);
     if (n > 1 && nbytes < RECORD) {
@@ -123,7 +125,8 @@ int
 ca_tls_drain(CaTls *self, bool all)
 {
     Py_ssize_t n = 1;
-    while (self->out.count > 0 && n > 0 && (all || !self->lower_paused)) {
+    while (ca_wqueue_count(&self->out) > 0 && n > 0 &&
+           (all || !self->lower_paused)) {
         n = encrypt_front(self);
         if (n < 0) {
             return -1;
@@ -136,17 +139,6 @@ ca_tls_drain(CaTls *self, bool all)
     return ca_tls_process_outgoing(self);
 }
 
-/* Whether writes come in groups is learnt here. */
-static void
-note_flush(CaTls *self)
-{
-    self->lonely = self->out.count > 1 ? 0 : self->lonely + 1;
-    if (self->lonely >= LONELY_LIMIT) {
-        self->gathers = false;
-        self->lonely = 0;
-    }
-}
-
 int
 ca_tls_flush(CaTls *self)
 {
@@ -154,7 +146,7 @@ ca_tls_flush(CaTls *self)
         return 0;
     }
     ca_dlist_unlink(&self->held.node);
-    note_flush(self);
+    ca_gathering_note_flush(&self->gathering, ca_wqueue_count(&self->out));
     return ca_tls_drain(self, false) < 0 ? ca_tls_fail(self) : 0;
 }
 
@@ -169,26 +161,6 @@ ca_tls_flush_held(ca_held *held)
 }
 
 /* ---- taking bytes from the user ---- */
-
-/* An object that keeps bytes at *data alive and unchanged: the bytes object
- * that it lies in, or a copy. */
-static PyObject *
-stable_owner(PyObject *op, const Py_buffer *view, const char **data,
-             size_t nbytes)
-{
-    PyObject *base = op;
-    if (PyMemoryView_Check(op)) {
-        base = view == NULL ? NULL : PyMemoryView_GET_BASE(op);
-    }
-    if (base != NULL && PyBytes_CheckExact(base)) {
-        return Py_NewRef(base);
-    }
-    PyObject *copy = PyBytes_FromStringAndSize(*data, (Py_ssize_t)nbytes);
-    if (copy != NULL) {
-        *data = PyBytes_AS_STRING(copy);
-    }
-    return copy;
-}
 
 /* The connection is over: count, and warn as stock does. */
 static int
@@ -209,29 +181,24 @@ may_hold(CaTls *self, size_t nbytes)
     if (!loop->in_callback || nbytes >= RECORD) {
         return false;
     }
-    if (self->sent_serial == loop->callback_serial) {
-        self->gathers = true;
-    }
-    return self->gathers;
+    (void)ca_gathering_note_write(&self->gathering, loop);
+    return self->gathering.on;
 }
 
 /* Nothing waits: encrypt as much as the transport below takes and queue the
  * rest. */
 static int
-write_at_once(CaTls *self, PyObject *op, const Py_buffer *view,
-              const char *data, size_t nbytes)
+write_at_once(CaTls *self, PyObject *op, const char *data, size_t nbytes)
 {
     size_t done;
     if (encrypt(self, data, Py_MIN(nbytes, (size_t)SLICE), &done) < 0) {
         return -1;
     }
-    self->sent_serial = self->loop->callback_serial;
+    ca_gathering_note_send(&self->gathering, self->loop);
     if (done < nbytes) {
         data += done;
         nbytes -= done;
-        PyObject *owner = stable_owner(op, view, &data, nbytes);
-        if (owner == NULL ||
-            ca_wqueue_push(&self->out, owner, data, nbytes) < 0) {
+        if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
             return -1;
         }
         return ca_tls_drain(self, false);
@@ -240,21 +207,20 @@ write_at_once(CaTls *self, PyObject *op, const Py_buffer *view,
 }
 
 static int
-write_open(CaTls *self, PyObject *op, const Py_buffer *view, const char *data,
-           size_t nbytes)
+write_open(CaTls *self, PyObject *op, const char *data, size_t nbytes)
 {
     bool wrapped = ca_tls_in_state(self, CA_TLS_WRAPPED);
     bool held = ca_tls_is_held(self);
-    bool hold = wrapped && (held || self->out.count == 0) &&
+    bool hold = wrapped && (held || ca_wqueue_count(&self->out) == 0) &&
                 may_hold(self, nbytes);
-    if (wrapped && self->out.count == 0 && !hold && !self->lower_paused) {
-        return write_at_once(self, op, view, data, nbytes);
+    if (wrapped && ca_wqueue_count(&self->out) == 0 && !hold &&
+        !self->lower_paused) {
+        return write_at_once(self, op, data, nbytes);
     }
-    PyObject *owner = stable_owner(op, view, &data, nbytes);
-    if (owner == NULL || ca_wqueue_push(&self->out, owner, data, nbytes) < 0) {
+    if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0) {
         return -1;
     }
-    if (hold && self->out.nbytes < SLICE) {
+    if (hold && ca_wqueue_nbytes(&self->out) < SLICE) {
         if (!held) {
             ca_dlist_append(&self->loop->held, &self->held.node);
         }
@@ -268,8 +234,7 @@ write_open(CaTls *self, PyObject *op, const Py_buffer *view, const char *data,
 }
 
 int
-ca_tls_write(CaTls *self, PyObject *op, const Py_buffer *view,
-             const char *data, size_t nbytes)
+ca_tls_write(CaTls *self, PyObject *op, const char *data, size_t nbytes)
 {
     if (!ca_tls_in_state(self, CA_TLS_WRAPPED) &&
         !ca_tls_in_state(self, CA_TLS_DO_HANDSHAKE)) {
@@ -278,7 +243,7 @@ ca_tls_write(CaTls *self, PyObject *op, const Py_buffer *view,
     if (nbytes == 0) {
         return 0;
     }
-    int result = write_open(self, op, view, data, nbytes);
+    int result = write_open(self, op, data, nbytes);
     return result < 0 ? ca_tls_fail(self) : 0;
 }
 
@@ -287,13 +252,13 @@ ca_tls_write_object(CaTls *self, PyObject *data)
 {
     Py_buffer view;
     if (PyBytes_CheckExact(data)) {
-        return ca_tls_write(self, data, NULL, PyBytes_AS_STRING(data),
+        return ca_tls_write(self, data, PyBytes_AS_STRING(data),
                             (size_t)PyBytes_GET_SIZE(data));
     }
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return ca_tls_fail(self);
     }
-    int result = ca_tls_write(self, data, &view, view.buf, (size_t)view.len);
+    int result = ca_tls_write(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return result;
 }
@@ -315,16 +280,16 @@ tls_py__write_appdata(PyObject *op, PyObject *list_of_data)
     if (lines == NULL) {
         return NULL;
     }
-    bool gathers = self->gathers;
+    bool gathers = self->gathering.on;
     bool outside = ca_held_enter(self->loop);
     int result = 0;
     self->loop->callback_serial--;     /* not a callback of its own */
-    self->gathers = true;
+    self->gathering.on = true;
     for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
          i++) {
         result = ca_tls_write_object(self, PySequence_Fast_GET_ITEM(lines, i));
     }
-    self->gathers = gathers;
+    self->gathering.on = gathers;
     self->loop->in_callback = outside;
     if (result == 0) {
         result = ca_tls_flush(self);
@@ -443,8 +408,8 @@ tls_py__append(PyObject *op, PyObject *data)
         return PyErr_Format(PyExc_TypeError, "bytes expected, not %R", data);
     }
     size_t nbytes = (size_t)PyBytes_GET_SIZE(data);
-    if (nbytes > 0 && ca_wqueue_push(&self->out, Py_NewRef(data),
-                                     PyBytes_AS_STRING(data), nbytes) < 0) {
+    if (nbytes > 0 && ca_wqueue_keep(&self->out, data, PyBytes_AS_STRING(data),
+                                     nbytes) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

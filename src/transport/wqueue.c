@@ -1,62 +1,90 @@
 /* wqueue.c - see wqueue.h. */
 #include "transport/wqueue.h"
 
+#include <errno.h>
+
 enum {
     FIRST_CHUNKS = 4,
     MOST_IDLE_CHUNKS = 64,             /* what an empty queue may keep */
 };
 
 static ca_chunk *
-chunk_at(const ca_wqueue *queue, uint32_t i)
+chunk_at(ca_wring *ring, uint32_t i)
 {
-    return &queue->chunks[(queue->head + i) & (queue->cap - 1)];
+    return &ring->chunks[(ring->head + i) & (ring->cap - 1)];
 }
 
 static int
 grow(ca_wqueue *queue)
 {
-    uint32_t cap = queue->cap == 0 ? FIRST_CHUNKS : queue->cap * 2;
-    ca_chunk *chunks = PyMem_Malloc(cap * sizeof(*chunks));
-    if (chunks == NULL || cap < queue->cap) {
-        PyMem_Free(chunks);
+    ca_wring *old = queue->ring;
+    uint32_t cap = old == NULL ? FIRST_CHUNKS : old->cap * 2;
+    ca_wring *ring = old != NULL && cap < old->cap
+                         ? NULL
+                         : PyMem_Malloc(sizeof(*ring) +
+                                        cap * sizeof(ring->chunks[0]));
+    if (ring == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    for (uint32_t i = 0; i < queue->count; i++) {
-        chunks[i] = *chunk_at(queue, i);
+    *ring = (ca_wring){.cap = cap};
+    if (old != NULL) {
+        for (uint32_t i = 0; i < old->count; i++) {
+            ring->chunks[i] = *chunk_at(old, i);
+        }
+        ring->nbytes = old->nbytes;
+        ring->count = old->count;
+        PyMem_Free(old);
     }
-    PyMem_Free(queue->chunks);
-    queue->chunks = chunks;
-    queue->cap = cap;
-    queue->head = 0;
+    queue->ring = ring;
     return 0;
 }
 
-int
-ca_wqueue_push(ca_wqueue *queue, PyObject *steal_owner, const char *data,
-               size_t nbytes)
+/* Append; takes the reference, also on failure.  0 or -1. */
+static int
+push(ca_wqueue *queue, PyObject *steal_owner, const char *data, size_t nbytes)
 {
-    if (queue->count == queue->cap && grow(queue) < 0) {
+    ca_wring *ring = queue->ring;
+    if ((ring == NULL || ring->count == ring->cap) && grow(queue) < 0) {
         Py_DECREF(steal_owner);
         return -1;
     }
-    *chunk_at(queue, queue->count++) = (ca_chunk){
+    ring = queue->ring;
+    *chunk_at(ring, ring->count++) = (ca_chunk){
         .owner = steal_owner,
         .data = data,
         .nbytes = nbytes,
     };
-    queue->nbytes += nbytes;
+    ring->nbytes += nbytes;
     return 0;
 }
 
 int
-ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, int max)
+ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
+               size_t nbytes)
 {
+    PyObject *owner = data != NULL && PyMemoryView_Check(data)
+                          ? PyMemoryView_GET_BASE(data)
+                          : data;
+    if (owner != NULL && PyBytes_CheckExact(owner)) {
+        return push(queue, Py_NewRef(owner), bytes, nbytes);
+    }
+    PyObject *copy = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
+    return copy == NULL ? -1
+                        : push(queue, copy, PyBytes_AS_STRING(copy), nbytes);
+}
+
+int
+ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, size_t *nbytes)
+{
+    ca_wring *ring = queue->ring;
     int n = 0;
-    for (; n < max && (uint32_t)n < queue->count; n++) {
-        const ca_chunk *chunk = chunk_at(queue, (uint32_t)n);
+    *nbytes = 0;
+    for (; n < CA_IOV_COUNT && (uint32_t)n < ca_wqueue_count(queue); n++) {
+        const ca_chunk *chunk = chunk_at(ring, (uint32_t)n);
         iov[n] = (struct iovec){.iov_base = (void *)chunk->data,
                                 .iov_len = chunk->nbytes};
+        *nbytes += chunk->nbytes;
     }
     return n;
 }
@@ -64,9 +92,10 @@ ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, int max)
 void
 ca_wqueue_consume(ca_wqueue *queue, size_t nbytes)
 {
-    queue->nbytes -= nbytes;
+    ca_wring *ring = queue->ring;
+    ring->nbytes -= nbytes;
     while (nbytes > 0) {
-        ca_chunk *chunk = chunk_at(queue, 0);
+        ca_chunk *chunk = chunk_at(ring, 0);
         if (nbytes < chunk->nbytes) {
             chunk->data += nbytes;
             chunk->nbytes -= nbytes;
@@ -74,32 +103,51 @@ ca_wqueue_consume(ca_wqueue *queue, size_t nbytes)
         }
         nbytes -= chunk->nbytes;
         PyObject *owner = chunk->owner;
-        queue->head = (queue->head + 1) & (queue->cap - 1);
-        queue->count--;
+        ring->head = (ring->head + 1) & (ring->cap - 1);
+        ring->count--;
         Py_DECREF(owner);              /* bytes: runs no Python */
     }
-    if (queue->count == 0 && queue->cap > MOST_IDLE_CHUNKS) {
+    if (ring->count == 0 && ring->cap > MOST_IDLE_CHUNKS) {
         ca_wqueue_clear(queue);
     }
+}
+
+ssize_t
+ca_wqueue_drain(ca_wqueue *queue, ca_wqueue_send *send, const void *to, int fd)
+{
+    while (ca_wqueue_count(queue) > 0) {
+        struct iovec iov[CA_IOV_COUNT];
+        size_t offered;
+        int n_iov = ca_wqueue_peek(queue, iov, &offered);
+        ssize_t n = send(to, fd, iov, n_iov);
+        if (n < 0) {
+            return n;
+        }
+        ca_wqueue_consume(queue, (size_t)n);
+        if ((size_t)n < offered) {
+            return -EAGAIN;            /* it will not take more now */
+        }
+    }
+    return 0;
 }
 
 void
 ca_wqueue_clear(ca_wqueue *queue)
 {
-    ca_wqueue old = *queue;
-    *queue = (ca_wqueue){0};
-    for (uint32_t i = 0; i < old.count; i++) {
-        Py_DECREF(chunk_at(&old, i)->owner);
+    ca_wring *old = queue->ring;
+    queue->ring = NULL;
+    for (uint32_t i = 0; old != NULL && i < old->count; i++) {
+        Py_DECREF(chunk_at(old, i)->owner);
     }
-    PyMem_Free(old.chunks);
+    PyMem_Free(old);
 }
 
 PyObject *
 ca_wqueue_to_list(const ca_wqueue *queue)
 {
     PyObject *list = PyList_New(0);
-    for (uint32_t i = 0; list != NULL && i < queue->count; i++) {
-        const ca_chunk *chunk = chunk_at(queue, i);
+    for (uint32_t i = 0; list != NULL && i < ca_wqueue_count(queue); i++) {
+        const ca_chunk *chunk = chunk_at(queue->ring, i);
         PyObject *bytes = PyBytes_FromStringAndSize(chunk->data,
                                                     (Py_ssize_t)chunk->nbytes);
         PyObject *view = bytes == NULL ? NULL : PyMemoryView_FromObject(bytes);

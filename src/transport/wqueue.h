@@ -19,22 +19,52 @@ typedef struct {
 } ca_chunk;
 
 typedef struct {
-    ca_chunk *chunks;                  /* owned ring; NULL while cap is 0 */
+    size_t nbytes;                     /* sum over all chunks */
     uint32_t head;
     uint32_t count;
     uint32_t cap;                      /* a power of two */
-    size_t nbytes;                     /* sum over all chunks */
+    ca_chunk chunks[];
+} ca_wring;
+
+/* Most connections never have anything to queue, so the ring is apart. */
+typedef struct {
+    ca_wring *ring;                    /* owned; NULL: nothing waits */
 } ca_wqueue;
 
-/* Append; takes the reference, also on failure.  0 or -1. */
-int ca_wqueue_push(ca_wqueue *queue, PyObject *steal_owner, const char *data,
+static inline uint32_t
+ca_wqueue_count(const ca_wqueue *queue)
+{
+    return queue->ring == NULL ? 0 : queue->ring->count;
+}
+
+static inline size_t
+ca_wqueue_nbytes(const ca_wqueue *queue)
+{
+    return queue->ring == NULL ? 0 : queue->ring->nbytes;
+}
+
+/* Append bytes that lie in `data`, bytes-like: by reference when nobody can
+ * change them, else (or when it is NULL) a copy.  0 or -1. */
+int ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
                    size_t nbytes);
 
-/* Describe up to max chunks from the front; how many. */
-int ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, int max);
+enum { CA_IOV_COUNT = 64 };            /* chunks in one system call */
+
+/* Describe up to CA_IOV_COUNT chunks from the front; how many, and how many
+ * bytes in all. */
+int ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, size_t *nbytes);
 
 /* Take nbytes off the front. */
 void ca_wqueue_consume(ca_wqueue *queue, size_t nbytes);
+
+/* Offers some chunks to the kernel in one system call; bytes or -errno. */
+typedef ssize_t ca_wqueue_send(const void *to, int fd, const struct iovec *iov,
+                               int n_iov);
+
+/* Offer everything until nothing is left or the kernel refuses; 0 or
+ * -errno. */
+ssize_t ca_wqueue_drain(ca_wqueue *queue, ca_wqueue_send *send, const void *to,
+                        int fd);
 
 /* Drop everything and the memory too. */
 void ca_wqueue_clear(ca_wqueue *queue);

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import weakref
+import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,36 @@ ROOT = Path(__file__).resolve().parents[2]
 STOCK = "asyncio=asyncio:new_event_loop"
 TWIN = "twin=asyncio:new_event_loop"
 
-pytest.importorskip("rich", reason="the benchmark drivers need rich, which is not installed")
 sys.path.insert(0, str(ROOT))
 try:
-    from benchmarks import ceilings, drive, harness, report
+    from benchmarks import ceilings, drive, harness, report, terminal
 
     WORKLOADS = harness.load_workloads()
+    from _bench import cli, plot
 finally:
     sys.path.remove(str(ROOT))
+
+
+LIAR = """
+import asyncio
+
+class Deaf(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        self.transport.write(bytes(len(data)))
+
+class Loop(asyncio.SelectorEventLoop):
+    async def create_server(self, factory, **kwargs):
+        return await super().create_server(Deaf, **kwargs)
+"""
+SPY = """
+import asyncio, sys
+
+def loop():
+    assert "casyncio" not in sys.modules
+    return asyncio.new_event_loop()
+"""
 
 
 def run_script(name, *words, env=None):
@@ -36,6 +59,20 @@ def run_script(name, *words, env=None):
         text=True,
         timeout=100,
         cwd=ROOT,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def bench(*words, env=None):
+    """Run the bench command of the installed casyncio."""
+    pytest.importorskip("casyncio", reason="casyncio is not installed")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "casyncio", "bench", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=100,
         env={**os.environ, **(env or {})},
     )
     assert done.returncode == 0, done.stderr
@@ -68,9 +105,9 @@ def results(cells, unit="op/s", group="callbacks"):
 
 
 def shown(data):
-    console = report.Console(file=io.StringIO(), width=250)
-    report.show(data, console)
-    return console.file.getvalue()
+    stream = io.StringIO()
+    report.show(data, terminal.Printer(stream))
+    return stream.getvalue()
 
 
 def line_of(text, start):
@@ -87,8 +124,8 @@ def test_every_group_has_rows_and_every_row_says_what_it_does():
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_does_a_few_operations_on_stock(name):
     row = WORKLOADS[name]
-    if row.needs and not hasattr(asyncio, row.needs):
-        pytest.skip(f"this asyncio has no {row.needs}")
+    if not row.able():
+        pytest.skip(f"this Python has no {row.module or row.needs}")
     if not inspect.iscoroutinefunction(row.function):
         assert row.function("asyncio:new_event_loop", 0.01)["value"] > 0
         return
@@ -134,24 +171,10 @@ def test_what_a_setup_returns_lives_as_long_as_the_measurement():
 
 
 def test_the_runner_measures_each_loop_in_each_round_and_reports_its_file_again(tmp_path):
-    out = tmp_path / "out.json"
-    done = run_script(
-        "run.py",
-        "--loop",
-        STOCK,
-        "--loop",
-        TWIN,
-        "-w",
-        "call_soon_chain",
-        "-w",
-        "mem_live_timer",
-        "--rounds",
-        "1",
-        "--seconds",
-        "0.05",
-        "--out",
-        str(out),
-    )
+    out, picture = tmp_path / "out.json", tmp_path / "out.svg"
+    rows = [word for name in ("call_soon_chain", "mem_live_timer") for word in ("--only", name)]
+    short = ["--rounds", 1, "--seconds", 0.05]
+    done = bench("--loops", f"{STOCK},{TWIN}", *rows, *short, "--json", out, "--plot", picture)
     data = json.loads(out.read_text())
     assert list(data["workloads"]) == ["call_soon_chain", "mem_live_timer"]
     cells = data["workloads"]["call_soon_chain"]["cells"]
@@ -159,33 +182,87 @@ def test_the_runner_measures_each_loop_in_each_round_and_reports_its_file_again(
     ratio = cells["twin"][0]["value"] / cells["asyncio"][0]["value"]
     assert f"×{ratio:.2f} [{ratio:.2f}–{ratio:.2f}]" in line_of(done.stdout, "call_soon_chain")
     assert "[4/4, 0 s left] mem_live_timer" in done.stderr
-    assert run_script("run.py", "report", str(out)).stdout == done.stdout
+    assert bench("report", out).stdout == done.stdout
+    root = xml.etree.ElementTree.parse(picture).getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "call_soon_chain" in texts and f"×{ratio:.2f}" in texts
 
 
 def test_a_loop_that_fails_is_shown_and_a_missing_one_is_named(tmp_path):
     out = tmp_path / "out.json"
-    done = run_script(
-        "__main__.py",
-        "--loop",
-        STOCK,
-        "--loop",
-        "none=no_such_module:Loop",
-        "--loop",
-        "broken=asyncio.base_events:BaseEventLoop",
-        "--rounds",
-        "2",
-        "-w",
-        "call_soon_chain",
-        "--seconds",
-        "0.05",
-        "--out",
-        str(out),
-    )
+    loops = f"{STOCK},none=no_such_module:Loop,broken=asyncio.base_events:BaseEventLoop"
+    short = ["--rounds", 2, "--seconds", 0.05, "--json", out]
+    done = bench("--loops", loops, "--only", "call_soon_chain", *short)
     broken = json.loads(out.read_text())["workloads"]["call_soon_chain"]["cells"]["broken"]
     assert len(broken) == 2 and "Error" in broken[0]["failed"]
     assert "left out: none (ModuleNotFoundError" in done.stderr
     assert line_of(done.stdout, "call_soon_chain").rstrip().endswith("fails")
     assert "broken fails on call_soon_chain" in done.stdout
+
+
+def test_servers_are_measured_without_a_compiler(tmp_path):
+    out = tmp_path / "out.json"
+    rows = [word for name in ("server_unix_protocol", "server_udp") for word in ("--only", name)]
+    short = ["--rounds", 1, "--seconds", 0.05, "--json", out]
+    bench("--loops", "asyncio", *rows, *short, env={"PATH": "", "CC": ""})
+    for row in json.loads(out.read_text())["workloads"].values():
+        (cell,) = row["cells"]["asyncio"]
+        assert cell["done"] > 0 and cell["value"] > 0 and 0 <= cell["user_us"] <= cell["cpu_us"]
+
+
+def test_a_server_row_fails_when_the_answer_is_wrong(tmp_path):
+    (tmp_path / "liar.py").write_text(LIAR)
+    out = tmp_path / "out.json"
+    short = ["--rounds", 1, "--seconds", 0.05, "--json", out]
+    env = {"PYTHONPATH": str(tmp_path)}
+    bench("--loops", "liar=liar:Loop", "--only", "server_tcp_protocol", *short, env=env)
+    (cell,) = json.loads(out.read_text())["workloads"]["server_tcp_protocol"]["cells"]["liar"]
+    assert cell["failed"] == "Error: a wrong answer"
+
+
+def test_without_rich_tables_are_plain_text():
+    console = "import sys; sys.modules['rich'] = None; from casyncio._bench import cli; "
+    code = console + "sys.exit(cli.main(sys.argv[1:]))"
+    words = ["--loops", "asyncio", "--only", "call_soon_chain", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *words, "--seconds", "0.05"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert line_of(done.stdout, "workload").split() == ["workload", "unit", "asyncio"]
+    assert "[1/1, 0 s left] call_soon_chain" in done.stderr
+
+
+def test_a_measured_process_never_imports_casyncio_for_another_loop(tmp_path):
+    (tmp_path / "spy.py").write_text(SPY)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", *drive.CELL, "work", "spy:loop", "call_soon_chain", "0.01"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["value"] > 0
+
+
+def test_the_quick_suite_gives_up_rounds_rather_than_time():
+    class Args:
+        rounds, limit_s = 3, 150
+
+    class Spent:
+        def __init__(self, done, spent_s):
+            self.done, self.spent_s = done, spent_s
+
+    assert cli.fitting_rounds(Args, 20, 4, Spent(0, 0)) == 3
+    assert cli.fitting_rounds(Args, 20, 4, Spent(12, 6)) == 3
+    assert cli.fitting_rounds(Args, 20, 4, Spent(12, 10)) == 2
+    assert cli.fitting_rounds(Args, 20, 4, Spent(12, 60)) == 1
+    Args.limit_s = None
+    assert cli.fitting_rounds(Args, 20, 4, Spent(12, 60)) == 3
 
 
 def test_a_loop_that_failed_is_not_tried_again():
@@ -242,6 +319,24 @@ def test_a_row_that_casyncio_loses_stays_and_is_marked(ours, words, lost):
     assert f"casyncio {lost}" in text
 
 
+def test_a_row_in_which_the_rounds_disagree_is_in_doubt():
+    text = shown(results({"asyncio": [100, 100], "casyncio": [90, 130]}))
+    assert line_of(text, "the_row").rstrip().endswith("leads asyncio ×1.10 ?")
+    assert report.DOUBT_LEGEND in text and "This machine is noisy" in text
+
+
+def test_a_quiet_machine_is_not_called_noisy():
+    text = shown(results({"asyncio": [100, 100], "casyncio": [200, 210]}))
+    assert "noisy" not in text and report.DOUBT_LEGEND not in text
+
+
+def test_a_plot_marks_lost_rows_and_says_who_fails():
+    data = results({"asyncio": [100], "rival": [200], "casyncio": [150], "broken": ["boom"]})
+    assert "▼ the_row" in plot.svg(data) and "broken: fails" in plot.svg(data)
+    with pytest.raises(ValueError, match="nothing to plot"):
+        plot.svg(results({"asyncio": [100]}))
+
+
 def test_a_ratio_below_one_is_marked():
     assert "50 ×0.50 [0.50–0.50] ▼" in shown(results({"asyncio": [100], "rival": [50]}))
 
@@ -259,10 +354,8 @@ def test_latency_is_measured_for_each_budget_that_a_loop_can_take(tmp_path):
     out = tmp_path / "out.json"
     done = run_script(
         "latency.py",
-        "--loop",
-        STOCK,
-        "--loop",
-        "knob=knobs:Loop",
+        "--loops",
+        f"{STOCK},knob=knobs:Loop",
         "--load",
         "chain",
         "--transport",
@@ -273,7 +366,7 @@ def test_latency_is_measured_for_each_budget_that_a_loop_can_take(tmp_path):
         "1",
         "--seconds",
         "0.2",
-        "--out",
+        "--json",
         str(out),
         env={"PYTHONPATH": str(tmp_path)},
     )

@@ -12,8 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytest.importorskip("rich", reason="the benchmark drivers need rich, which is not installed")
-
 BAD_LOOPS = """
 import asyncio, os
 

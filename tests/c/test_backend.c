@@ -13,11 +13,13 @@ test_rows_are_found_by_name(void)
     CHECK(ca_backend_find("auto") == ca_backend_at(0));
     CHECK(ca_backend_find("epoll") == &ca_backend_epoll);
     CHECK(ca_backend_find("poll") == &ca_backend_poll);
+    CHECK(ca_backend_find("io_uring") == &ca_backend_uring);
     CHECK(ca_backend_find("kqueue") == NULL);
     CHECK(ca_backend_find("") == NULL);
     CHECK(ca_backend_at(0) == &ca_backend_epoll);
     CHECK(ca_backend_at(1) == &ca_backend_poll);
-    CHECK(ca_backend_at(2) == NULL);
+    CHECK(ca_backend_at(2) == &ca_backend_uring);
+    CHECK(ca_backend_at(3) == NULL);
     CHECK(ca_backend_at(99) == NULL);
     CHECK(ca_backend_at(-1) == NULL);
 }

@@ -55,6 +55,7 @@ class Options:
     policy: str = "casyncio:EventLoopPolicy"
     task: str = ""
     future: str = ""
+    replace: tuple = ()  # "module:name=module:name", each
     kinds: tuple = ("required", "patch")
     match: tuple = ()
     jobs: int = 2
@@ -124,7 +125,8 @@ class Child:
         env = {**os.environ, **options.env, "PYTHONDONTWRITEBYTECODE": "1"}
         paths = [*options.path, env.get("PYTHONPATH", "")]
         env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, paths)))
-        opts = {name: getattr(options, name) for name in ("loop", "policy", "task", "future")}
+        names = ("loop", "policy", "task", "future", "replace")
+        opts = {name: getattr(options, name) for name in names}
         spec = {
             "opts": {**opts, "audit": options.audit},
             "module": module,
@@ -358,6 +360,12 @@ def parse_arguments():
     ap.add_argument("--policy", default=defaults.policy)
     ap.add_argument("--task", default="")
     ap.add_argument("--future", default="")
+    ap.add_argument(
+        "--replace",
+        action="append",
+        default=[],
+        help="as asyncio:StreamReader=casyncio:StreamReader",
+    )
     ap.add_argument("--backend", help="sets CASYNCIO_BACKEND and selects the exclusions")
     ap.add_argument("--kinds", default=",".join(defaults.kinds), help="comma list, or all")
     ap.add_argument("-k", action="append", default=[], help="only ids that match this pattern")
@@ -408,6 +416,7 @@ def main():
         policy=args.policy,
         task=args.task,
         future=args.future,
+        replace=tuple(args.replace),
         kinds=tuple(args.kinds.split(",")),
         match=match,
         jobs=args.j,

@@ -7,6 +7,7 @@ use to make loops and classes is replaced before they are imported:
   asyncio.DefaultEventLoopPolicy   so also new_event_loop, run, Runner and
                                    IsolatedAsyncioTestCase after a policy reset
   asyncio.Task, asyncio.Future     and the C classes behind them, when asked for
+  any other name                   when asked for
 """
 
 import asyncio
@@ -48,6 +49,7 @@ class Plug:
             self._make_audit()
         self._replace_loops()
         self._replace_classes()
+        self._replace_names()
 
     def make(self, *args, **kwargs):
         """Make a plugged loop; a selector is ignored."""
@@ -110,6 +112,12 @@ class Plug:
             future = resolve(self.opts["future"])
             asyncio.Future = asyncio.futures.Future = future
             asyncio.futures._CFuture = asyncio.tasks.futures.Future = future
+
+    def _replace_names(self):
+        for pair in self.opts.get("replace", ()):
+            place, _, value = pair.partition("=")
+            module, _, name = place.partition(":")
+            setattr(importlib.import_module(module), name, resolve(value))
 
     def adapt(self, module):
         """Plug the base classes of a test module that build a loop on a mocked selector.

@@ -1,6 +1,7 @@
 """The tools that judge the code are right about code whose answer is known."""
 
 import cformat
+import doclinks
 import glibc
 
 
@@ -38,3 +39,23 @@ def test_a_program_shows_which_glibc_it_needs():
 def test_a_symbol_that_is_too_new_is_named(capsys):
     assert glibc.main(["--max", "2.0", "/bin/sh"]) == 1
     assert "too new: " in capsys.readouterr().out
+
+
+def test_broken_links_between_pages_are_found(tmp_path, capsys):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1> <a href="sub/b.html#there">good</a> <a href="#top">good</a>'
+        '<a href="sub/b.html#gone">bad</a> <a href="none.html">bad</a> <img src="x%20y.svg">'
+        '<a href="https://example.org/">elsewhere</a> <a href="mailto:a@b">mail</a>'
+    )
+    (tmp_path / "x y.svg").write_text("")
+    (tmp_path / "sub/b.html").write_text('<p id="there"> <a href="../a.html#top">good</a>')
+    assert doclinks.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "a.html: broken link: sub/b.html#gone",
+        "a.html: broken link: none.html",
+    ]
+
+
+def test_a_folder_without_pages_is_no_manual(tmp_path):
+    assert doclinks.main([str(tmp_path)]) == 2

@@ -12,8 +12,17 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 # What a clone has and a build may see; the rest (build, .venv, .git) stays away,
 # so that nothing of an earlier build helps.
-CLONED = ("CMakeLists.txt", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
-CLONED_FOLDERS = ("casyncio", "src", "tests", "tools", "docs", "benchmarks", "examples")
+CLONED = ("CMakeLists.txt", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml")
+CLONED_FOLDERS = (
+    "casyncio",
+    "src",
+    "tests",
+    "tools",
+    "docs",
+    "benchmarks",
+    "examples",
+    "requirements",
+)
 
 
 def run(*argv, env=None, cwd=None, timeout=100):

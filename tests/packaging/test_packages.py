@@ -48,8 +48,8 @@ def test_wheel_holds_the_package_and_its_licence(root, dist):
         names = set(wheel.namelist())
     native = {name for name in names if re.fullmatch(r"casyncio/_native\.cpython-\S+\.so", name)}
     about = {name for name in names if name.startswith(f"casyncio-{version(root)}.dist-info/")}
-    package = {f"casyncio/{p.name}" for p in (root / "casyncio").iterdir() if p.is_file()}
-    package = {name for name in package if not name.endswith(".so")}
+    package = {str(p.relative_to(root)) for p in (root / "casyncio").rglob("*") if p.is_file()}
+    package = {name for name in package if not name.endswith((".so", ".pyc"))}
     assert len(native) == 1
     assert any(name.endswith("/LICENSE") for name in about)
     assert names == native | about | package
@@ -62,6 +62,19 @@ def test_wheel_made_from_the_sdist_runs_in_a_clean_environment(root, dist, new_e
     done = clean.run("-W", "error", "-c", IMPORT_AND_RUN)
     assert done.returncode == 0, done.stdout
     assert done.stdout.strip() == version(root)
+
+
+def test_sdist_builds_offline_where_its_requirements_are_present(dist, new_environment, quiet_env):
+    offline = new_environment("offline")
+    done = offline.pip("install", "scikit-build-core", "cmake", "ninja", env=quiet_env)
+    assert done.returncode == 0, done.stdout
+    quiet_env["PATH"] = f"{offline.folder / 'bin'}:{quiet_env['PATH']}"
+    away = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    options = ["--no-index", "--no-build-isolation", "--no-deps"]
+    done = offline.pip("install", *options, dist["sdist"], env={**quiet_env, **away})
+    assert done.returncode == 0, done.stdout
+    done = offline.run("-W", "error", "-c", IMPORT_AND_RUN)
+    assert done.returncode == 0, done.stdout
 
 
 def test_wheel_can_be_installed_where_glibc_is_2_28(dist, tmp_path):

@@ -8,10 +8,12 @@ alone, carry the mark ``ours`` with the reason and are skipped there.
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,6 +25,9 @@ import pytest
 import traces
 
 BACKENDS = ("epoll", "poll")
+# Where io_uring differs from epoll: everything else in its row is epoll's own code, and is
+# tested on it by CASYNCIO_BACKEND=io_uring, which runs every test on that backend alone.
+RING_MODULES = {"test_face", "test_files", "test_fork", "test_gc", "test_watching"}
 CHILD_PRELUDE = {
     True: "import asyncio\nnew_loop = asyncio.SelectorEventLoop\n",
     False: "import asyncio, casyncio\nnew_loop = casyncio.new_event_loop\n",
@@ -48,9 +53,37 @@ def is_stock(config):
     return config.getoption("--stock", False)
 
 
+@functools.cache
+def found_backend(name):
+    """Return what CASYNCIO_BACKEND=name gives here, which is epoll where rings are refused."""
+    import casyncio
+
+    with contextlib.closing(casyncio.new_event_loop()) as loop:
+        return loop.backend
+
+
+def backends_of(module):
+    wanted = os.environ.get("CASYNCIO_BACKEND")
+    if hasattr(module, "BACKENDS"):  # a module about these alone
+        return module.BACKENDS
+    if wanted:
+        return [found_backend(wanted)]
+    return [*BACKENDS, "io_uring"] if module.__name__.split(".")[-1] in RING_MODULES else BACKENDS
+
+
+def pytest_report_header(config):
+    wanted = os.environ.get("CASYNCIO_BACKEND")
+    if wanted and not is_stock(config):
+        from casyncio import _info
+
+        found = found_backend(wanted)
+        return f"backend: {found} ({_info.backend_reason(wanted, found)})"
+    return None
+
+
 def pytest_generate_tests(metafunc):
     if "backend" in metafunc.fixturenames:
-        names = ["stock"] if is_stock(metafunc.config) else BACKENDS
+        names = ["stock"] if is_stock(metafunc.config) else backends_of(metafunc.module)
         metafunc.parametrize("backend", names, indirect=True)
 
 
@@ -67,9 +100,29 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(60, method="thread"))
 
 
+@functools.cache
+def ring_refusal():
+    """Why the kernel refuses io_uring; None when it does not."""
+    from casyncio import _info
+
+    return _info.refusal("io_uring")
+
+
+@pytest.fixture
+def pair():
+    """Return a connected pair of non-blocking sockets."""
+    first, second = socket.socketpair()
+    first.setblocking(False)
+    second.setblocking(False)
+    with first, second:
+        yield first, second
+
+
 @pytest.fixture
 def backend(request):
     """Name of the backend under test ("stock" with --stock)."""
+    if request.param == "io_uring" and (why := ring_refusal()):
+        pytest.skip(f"no io_uring here: {why}")
     return request.param
 
 

@@ -288,9 +288,11 @@ def test_a_fatal_exception_of_datagram_received_leaves_the_run(same_trace, fatal
         client = run(endpoint(trace, hooks={"datagram_received": fail}))
         peer.sendto(b"x", name(client))
         try:
-            run(asyncio.wait_for(asyncio.sleep(5), 10))
+            run(asyncio.wait_for(trace.loop.create_future(), 10))
         except BaseException as exc:
             trace("run", exc)
+        for task in asyncio.all_tasks(trace.loop):
+            task.cancel()  # not to be found by the collector some time
         client.transport.abort()
         run(asyncio.wait_for(client.until("connection_lost"), 10))
 

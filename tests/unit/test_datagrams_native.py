@@ -945,11 +945,10 @@ def test_connection_lost_comes_in_its_place_of_the_queue(same):
     same(main)
 
 
-@pytest.mark.parametrize("connected", [True, False])
-def test_sending_after_the_end_does_the_same(same, connected, caplog):
+def test_sending_after_the_end_does_the_same(same, caplog):
     async def main():
         server, one, client, two = await pair()
-        transport = client if connected else server
+        transport = client
         transport.close()
         results = []
         for _turn in range(2):
@@ -965,6 +964,52 @@ def test_sending_after_the_end_does_the_same(same, connected, caplog):
         return results, one.data, transport._conn_lost, warned
 
     same(main)
+
+
+@pytest.mark.ours("stock raises AttributeError: 'NoneType' object has no attribute 'sendto'")
+def test_a_transport_without_an_address_drops_what_is_sent_after_the_end(run, caplog):
+    async def main():
+        transport, protocol = await endpoint()
+        address = transport.get_extra_info("sockname")
+        transport.close()
+        await protocol.lost
+        for data in b"x", bytearray(b"y"), memoryview(b"z"), b"", *[b"x"] * 3:
+            transport.sendto(data, address)
+        with pytest.raises(TypeError, match="data argument must be a bytes-like object"):
+            transport.sendto("text", address)
+        warned = [r.getMessage() for r in caplog.records]
+        assert warned == ["socket.send() raised exception."] * 3
+
+    run(main)
+
+
+@pytest.mark.ours("stock gives sendto() the address None, and ends the transport with a TypeError")
+def test_an_end_of_a_socketpair_sends_to_its_peer(run):
+    async def main():
+        ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        peer.setblocking(False)
+        with ours, peer:
+            transport, protocol = await endpoint(sock=ours)
+            sent = []
+            while not transport.get_write_buffer_size():
+                sent.append(b"%d" % len(sent))
+                transport.sendto(sent[-1])
+            transport.sendto(b"last", None)
+            assert transport.get_write_buffer_size() == len(sent[-1]) + 4
+            got = []
+            while len(got) < len(sent) + 1:
+                await asyncio.sleep(0)
+                with contextlib.suppress(BlockingIOError):
+                    got.append(peer.recv(10))
+            assert got == [*sent, b"last"]
+            assert transport.get_write_buffer_size() == 0
+            peer.close()
+            transport.sendto(b"nobody")
+            assert protocol.seen[-1][:2] == ("error", ConnectionRefusedError)
+            transport.close()
+            await protocol.lost
+
+    run(main)
 
 
 def test_a_forgotten_transport_warns_and_closes_its_socket(same, fds):
@@ -1053,10 +1098,6 @@ def test_callbacks_see_the_same_context_variables(same):
         def error_received(self, exc):
             self.look("error")
 
-        def connection_lost(self, exc):
-            self.look("lost")
-            super().connection_lost(exc)
-
     async def main():
         var.set("creator")
         transport, protocol = await endpoint(Looking)
@@ -1065,17 +1106,60 @@ def test_callbacks_see_the_same_context_variables(same):
             burst(transport, [b"x"] * 2)
             await until(lambda turn=turn: len(protocol.data) == 2 * turn + 2)
         transport.sendto(bytes(70000), ("127.0.0.1", 9))
-        transport.pause_reading()
-        var.set("resumer")
-        transport.resume_reading()
-        burst(transport, [b"x"] * 2)
-        await until(lambda: len(protocol.data) == 8)
-        var.set("closer")
         transport.close()
         await protocol.lost
         return protocol.seen, var.get()
 
     same(main)
+
+
+@pytest.mark.ours("stock takes the context of whoever resumed, wrote or closed last")
+def test_the_protocol_is_called_in_the_context_of_the_creation(run):
+    var = contextvars.ContextVar("var", default=None)
+    seen = []
+
+    class Looking(Log):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            seen.append(("received", var.get()))
+
+        def pause_writing(self):
+            seen.append(("pause", var.get()))
+
+        def resume_writing(self):
+            seen.append(("resume", var.get()))
+
+        def connection_lost(self, exc):
+            seen.append(("lost", var.get()))
+            super().connection_lost(exc)
+
+    async def main():
+        for end in "close", "abort":
+            seen.clear()
+            ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            with ours, peer:
+                var.set("creator")
+                transport, protocol = await endpoint(Looking, sock=ours)
+                transport.set_write_buffer_limits(0)
+                var.set("writer")
+                while not seen:
+                    transport.sendto(b"x")
+                peer.setblocking(False)
+                while len(seen) == 1:
+                    with contextlib.suppress(BlockingIOError):
+                        peer.recv(10)
+                    await asyncio.sleep(0)
+                var.set("resumer")
+                transport.pause_reading()
+                transport.resume_reading()
+                peer.send(b"x")
+                await until(lambda: len(protocol.data) == 1)  # noqa: B023
+                var.set("closer")
+                getattr(transport, end)()
+                await protocol.lost
+            assert seen == [(n, "creator") for n in ("pause", "resume", "received", "lost")]
+
+    run(main)
 
 
 # ---- attributes and reports ----

@@ -14,16 +14,6 @@ def nothing(*args):
 
 
 @pytest.fixture
-def pair():
-    """Return a connected pair of non-blocking sockets."""
-    first, second = socket.socketpair()
-    first.setblocking(False)
-    second.setblocking(False)
-    with first, second:
-        yield first, second
-
-
-@pytest.fixture
 def pipe():
     """Return the two ends of a pipe as descriptors; what is still open is closed at the end."""
     ends = os.pipe()

@@ -14,16 +14,6 @@ def nothing(*args):
     """Accept anything."""
 
 
-@pytest.fixture
-def pair():
-    """Return a connected pair of non-blocking sockets."""
-    first, second = socket.socketpair()
-    first.setblocking(False)
-    second.setblocking(False)
-    with first, second:
-        yield first, second
-
-
 def run_for(loop, seconds):
     loop.call_later(seconds, loop.stop)
     loop.run_forever()

@@ -236,6 +236,26 @@ def test_info_with_an_unknown_backend_says_so(launch):
     assert result.status != 0 and "kqueue" in result.err and "Traceback" not in result.err
 
 
+def test_bench_is_the_bench_command_unless_a_program_has_that_name(launch, tmp_path, monkeypatch):
+    result = launch("bench", "--help")
+    assert result.status == 0 and "--suite" in result.out
+    assert launch("bench", "list").out.startswith("programs")
+    result = launch("bench", "--only", "no such row", "--loops", "asyncio")
+    assert result.status == 1 and "no workload has such a name" in result.err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench").mkdir()
+    assert "--suite" in launch("bench", "--help").out
+    (tmp_path / "bench" / "__main__.py").write_text("print('a program')")
+    assert launch("bench", "--help").out == "a program\n"
+
+
+def test_as_uvloop_gives_casyncio_to_who_imports_uvloop(launch):
+    code = "import uvloop, casyncio; print(uvloop.Loop is casyncio.Loop)"
+    assert launch("--as-uvloop", "-c", code).out == "True\n"
+    seen = launch("-c", "import sys; print('uvloop' in sys.modules)")
+    assert seen.out == "False\n"
+
+
 SLEEPS = """
 import asyncio, sys
 async def main():

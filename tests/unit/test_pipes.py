@@ -354,9 +354,11 @@ def test_a_fatal_exception_of_a_read_pipe_leaves_the_run(same_trace, fatal):
         source = run(reader(trace, reading, data_received=fail))
         os.write(writing.fileno(), b"x")
         try:
-            run(asyncio.wait_for(asyncio.sleep(5), 10))
+            run(asyncio.wait_for(trace.loop.create_future(), 10))
         except BaseException as exc:
             trace("run", exc)
+        for task in asyncio.all_tasks(trace.loop):
+            task.cancel()  # not to be found by the collector some time
         source.transport.close()
         run(asyncio.wait_for(source.until("connection_lost"), 10))
 

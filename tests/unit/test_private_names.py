@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import os
 import socket
+import types
 from asyncio import (
     base_events,
     events,
@@ -107,6 +108,17 @@ def test_constructor_leaves_the_instance_without_attributes_of_its_own(loop):
     assert vars(loop) == {}
 
 
+def test_sockets_count_their_users_in_slots_of_their_class():
+    assert isinstance(socket.socket._io_refs, types.MemberDescriptorType)
+    assert isinstance(socket.socket._closed, types.MemberDescriptorType)
+    with socket.socket() as sock:
+        sock._io_refs += 1
+        sock.close()
+        assert sock.fileno() >= 0
+        sock._decref_socketios()
+        assert sock.fileno() == -1
+
+
 @pytest.mark.ours("it is about the inside of casyncio")
 def test_contexts_are_shared_between_handles(loop):
     """The self-test of the context's layout passes on this Python."""
@@ -124,7 +136,13 @@ def test_stock_datagram_transport_has_the_methods_that_are_borrowed():
 
     stock = selector_events._SelectorDatagramTransport
     assert _datagrams.reason is None
-    for name in (*_datagrams._BORROWED, "_sendto_ready", "_read_ready", "sendto"):
+    for name in (
+        *_datagrams._BORROWED,
+        *_datagrams._IN_CONTEXT,
+        "_sendto_ready",
+        "_read_ready",
+        "sendto",
+    ):
         assert callable(getattr(stock, name))
     assert callable(futures._set_result_unless_cancelled)
     assert asyncio.DatagramTransport.__basicsize__ == asyncio.BaseTransport.__basicsize__

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import threading
 import time
 
@@ -13,16 +12,6 @@ async def answer():
     """Return a value after a turn."""
     await asyncio.sleep(0)
     return 42
-
-
-@pytest.fixture
-def pair():
-    """Return a connected pair of sockets."""
-    first, second = socket.socketpair()
-    first.setblocking(False)
-    second.setblocking(False)
-    with first, second:
-        yield first, second
 
 
 def test_run_until_complete_returns_the_result(loop):

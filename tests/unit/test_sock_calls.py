@@ -1395,7 +1395,7 @@ def test_a_number_that_is_used_again_is_not_touched_by_the_cancellation(run):
             task = loop.create_task(loop.sock_recv(a, 10))
             await settle()
             number = a.fileno()
-            a.close()
+            os.close(a.detach())
             with stream_pair_with(number) as (c, d):
                 seen = []
                 loop._add_reader(c, lambda: seen.append(c.recv(10)))
@@ -1421,6 +1421,7 @@ def test_a_number_that_is_used_again_for_the_next_call(run):
                 assert await loop.sock_recv(a, 10) == b"one"
                 task = loop.create_task(loop.sock_recv(a, 10))
                 await settle()
+                os.close(a.detach())
             with stream_pair_with(number) as (c, d):
                 loop.call_later(0.001, d.send, b"two")
                 assert await loop.sock_recv(c, 10) == b"two"
@@ -1617,14 +1618,14 @@ def test_one_task_receives_while_another_sends(same):
     assert same(program) == ([False, False, False], [b"in", None], b"out")
 
 
-def test_a_socket_that_is_closed_while_somebody_waits(run):
+def test_a_descriptor_that_is_closed_while_somebody_waits(run):
     """An interface that tells nothing of it leaves the call waiting, as stock's epoll does."""
 
     async def program(loop):
         with stream_pair() as (a, b):
             task = loop.create_task(loop.sock_recv(a, 10))
             await settle()
-            a.close()
+            os.close(a.detach())
             b.close()
             await settle()
             if task.done():
@@ -1637,7 +1638,7 @@ def test_a_socket_that_is_closed_while_somebody_waits(run):
     run(program)
 
 
-def test_a_socket_that_is_closed_while_a_copy_of_it_is_open(same):
+def test_a_descriptor_that_is_closed_while_a_copy_of_it_is_open(same):
     """Its registration lives on, and the object has no descriptor any more."""
 
     async def program(loop):
@@ -1646,7 +1647,7 @@ def test_a_socket_that_is_closed_while_a_copy_of_it_is_open(same):
             with copy:
                 task = loop.create_task(attempt(loop.sock_recv(a, 10)))
                 await settle()
-                a.close()
+                os.close(a.detach())
                 b.send(b"hello")
                 await settle()
                 task.cancel()
@@ -1654,6 +1655,103 @@ def test_a_socket_that_is_closed_while_a_copy_of_it_is_open(same):
                 return copy.recv(10)
 
     assert same(program) == b"hello"
+
+
+CLOSE_WAITS = "stock waits for ever, on a number that may be another's by then"
+
+
+@pytest.mark.ours(CLOSE_WAITS)
+def test_a_socket_that_is_closed_while_somebody_receives_is_closed_when_the_bytes_are_there(run):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            task = loop.create_task(loop.sock_recv(a, 10))
+            await settle()
+            a.close()
+            assert a.fileno() >= 0
+            loop.call_later(0.001, b.send, b"hello")
+            assert await task == b"hello"
+            assert a.fileno() == -1
+
+    run(program)
+
+
+@pytest.mark.ours(CLOSE_WAITS)
+def test_a_socket_that_is_closed_while_it_connects_is_closed_when_it_is_connected(run):
+    async def program(loop):
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+            client.setblocking(False)
+            loop.call_soon(client.close)
+            await loop.sock_connect(client, server.getsockname())
+            await settle()
+            assert client.fileno() == -1
+
+    run(program)
+
+
+@pytest.mark.ours(CLOSE_WAITS)
+def test_a_closed_socket_ends_with_the_cancellation_of_whoever_waits(run):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            task = loop.create_task(loop.sock_recv(a, 10))
+            await settle()
+            a.close()
+            task.cancel()
+            await asyncio.wait([task])
+            assert a.fileno() == -1
+            assert b.recv(10) == b""
+
+    run(program)
+
+
+@pytest.mark.ours(CLOSE_WAITS)
+def test_a_closed_socket_ends_when_its_descriptor_is_taken_from_whoever_waits(run):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            first = loop.create_task(loop.sock_recv(a, 10))
+            await settle()
+            second = loop.create_task(loop.sock_recv(a, 10))
+            await settle()
+            a.close()
+            assert a.fileno() >= 0
+            assert loop.remove_reader(a)
+            assert a.fileno() == -1
+            assert b.recv(10) == b""
+            for task in first, second:
+                task.cancel()
+            await asyncio.wait([first, second])
+
+    run(program)
+
+
+@pytest.mark.ours(CLOSE_WAITS)
+def test_a_closed_socket_ends_with_the_loop_for_which_somebody_waits(new_loop):
+    loop = new_loop()
+    with stream_pair() as (a, b):
+        coro = loop.sock_recv(a, 10)
+        coro.send(None)
+        a.close()
+        assert a.fileno() >= 0
+        loop.close()
+        assert a.fileno() == -1
+        assert b.recv(10) == b""
+        coro.close()
+
+
+def test_after_a_call_a_socket_has_no_user_too_many(same):
+    async def program(loop):
+        with stream_pair() as (a, b):
+            before = a._io_refs
+            for action in b.send, b.send, None:
+                task = loop.create_task(loop.sock_recv(a, 10))
+                await settle()
+                if action is None:
+                    task.cancel()
+                else:
+                    action(b"hello")
+                await asyncio.wait([task])
+            return before, a._io_refs
+
+    assert same(program) == (0, 0)
 
 
 def test_after_a_call_nobody_watches(same):

@@ -456,7 +456,7 @@ def test_cancelling_connect_then_reusing_the_number_mixes_nothing_up(trace_on):
             task = started(trace, loop.sock_connect(client, address))
             await settle(turns)
             task.cancel()
-            client.close()
+            os.close(client.detach())
             other = socket.socket()
             assert other.fileno() == number
             other.setblocking(False)

@@ -543,8 +543,8 @@ def test_callbacks_run_in_the_context_of_the_transports_creation(trace_on):
     assert {context for _, context in seen} == {"creator"}
 
 
-@pytest.mark.ours("stock resumes in the writer's context")
-def test_writing_pauses_in_the_context_of_the_writer_and_resumes_in_that_of_the_creation(trace_on):
+@pytest.mark.ours("stock pauses and resumes in the writer's context")
+def test_writing_pauses_and_resumes_in_the_context_of_the_creation(trace_on):
     async def program(trace):
         hook = note_context(trace)
         VAR.set("creator")
@@ -558,9 +558,36 @@ def test_writing_pauses_in_the_context_of_the_writer_and_resumes_in_that_of_the_
         await protocol.until("connection_lost")
 
     assert trace_on(program)["context"] == [
-        ("pause_writing", "writer"),
+        ("pause_writing", "creator"),
         ("resume_writing", "creator"),
     ]
+
+
+def test_writing_pauses_inside_of_a_callback_of_the_transport_too(same_trace):
+    """Its context is entered already then, and perhaps another one inside of it."""
+
+    async def program(trace):
+        hook = note_context(trace)
+        VAR.set("creator")
+
+        def answer(transport, data):
+            if data == b"within":
+                contextvars.copy_context().run(transport.write, MEGABYTE)
+            else:
+                transport.write(MEGABYTE)
+
+        for data in b"plain", b"within":
+            protocol, peer = await stream(
+                trace,
+                pause_writing=hook,
+                data_received=lambda protocol, data: answer(protocol.transport, data),
+            )
+            await send(peer, data)
+            await protocol.until("pause_writing")
+            protocol.transport.abort()
+            await protocol.until("connection_lost")
+
+    assert same_trace(program)["context"] == [("pause_writing", "creator")] * 2
 
 
 @pytest.mark.ours("stock receives in the context of whoever resumed")

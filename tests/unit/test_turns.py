@@ -1,18 +1,6 @@
 """One turn after the other: what a turn runs, in which order, and when it looks at the sockets."""
 
-import socket
-
 import pytest
-
-
-@pytest.fixture
-def pair():
-    """Return a connected pair of sockets."""
-    first, second = socket.socketpair()
-    first.setblocking(False)
-    second.setblocking(False)
-    with first, second:
-        yield first, second
 
 
 @pytest.fixture

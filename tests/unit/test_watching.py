@@ -14,16 +14,6 @@ def nothing(*args):
     """Accept anything."""
 
 
-@pytest.fixture
-def pair():
-    """Return a connected pair of non-blocking sockets."""
-    first, second = socket.socketpair()
-    first.setblocking(False)
-    second.setblocking(False)
-    with first, second:
-        yield first, second
-
-
 async def transport_of(loop, sock):
     """Return a started transport of the socket."""
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)

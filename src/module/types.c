@@ -1,0 +1,201 @@
+/* types.c - makes the types, in the order in which they need each other. */
+#include "module/types.h"
+
+#include "api/api.h"
+#include "loop/handle.h"
+#include "loop/overrides.h"
+#include "stream/streams.h"
+#include "sync/call.h"
+#include "sync/sync.h"
+#include "task/guard.h"
+#include "task/registry.h"
+#include "task/task.h"
+#include "transport/acceptor.h"
+#include "transport/datagram.h"
+#include "transport/filejob.h"
+#include "transport/pipe.h"
+#include "transport/sockcall.h"
+#include "transport/sockwatch.h"
+#include "transport/stream.h"
+#include "transport/tls.h"
+
+static int
+make_types(PyObject *module, ca_state *st)
+{
+    st->HandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_handle_spec, NULL);
+    if (st->HandleType == NULL) {
+        return -1;
+    }
+    st->TimerHandleType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_timer_handle_spec, (PyObject *)st->HandleType);
+    st->LoopType = (PyTypeObject *)ca_loop_type_new(module);
+    if (st->TimerHandleType == NULL || st->LoopType == NULL ||
+        PyModule_AddType(module, st->HandleType) < 0 ||
+        PyModule_AddType(module, st->TimerHandleType) < 0 ||
+        PyModule_AddType(module, st->LoopType) < 0) {
+        return -1;
+    }
+    return ca_overrides_init(st);
+}
+
+static PyTypeObject *
+make_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return (PyTypeObject *)type;
+}
+
+/* Future and Task, where the mirror has the size of the base. */
+static int
+make_task_types(PyObject *module, ca_state *st)
+{
+    ca_dlist_init(&st->all_tasks);
+    st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
+    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
+    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
+    if (st->SockCallType == NULL || st->SockWatchType == NULL ||
+        st->FileJobType == NULL) {
+        return -1;
+    }
+    if (!ca_guard_sizes_fit(st)) {
+        return 0;
+    }
+    st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
+    st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
+    st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
+    if (st->FutureType == NULL || st->TaskType == NULL ||
+        st->FutureIterType == NULL) {
+        return -1;
+    }
+    if (ca_registry_data_spec != NULL) {
+        st->TasksDataType = make_type(module, ca_registry_data_spec,
+                                      &PySet_Type);
+        return st->TasksDataType == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
+/* Transports, where the base looks as we think. */
+static int
+make_transport_types(PyObject *module, ca_state *st)
+{
+    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
+    if (st->AcceptorType == NULL) {
+        return -1;
+    }
+    st->StreamType = (PyTypeObject *)ca_stream_type_new(module, st);
+    if (st->StreamType == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyModule_AddType(module, st->StreamType);
+}
+
+/* TLS, where the base of its transport looks as we think. */
+static int
+make_tls_types(PyObject *module, ca_state *st)
+{
+    st->TlsType = (PyTypeObject *)ca_tls_type_new(module);
+    if (st->TlsType == NULL || PyModule_AddType(module, st->TlsType) < 0 ||
+        PyModule_AddFunctions(module, ca_tls_functions) < 0) {
+        return -1;
+    }
+    st->TlsTransportType = (PyTypeObject *)ca_tls_transport_type_new(module,
+                                                                     st);
+    if (st->TlsTransportType == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyModule_AddType(module, st->TlsTransportType);
+}
+
+/* Datagram transports, where the base has the fields that are known. */
+static int
+make_datagram_type(PyObject *module, ca_state *st)
+{
+    if (ca_datagram_base_fits(st)) {
+        st->DatagramType = make_type(module, &ca_datagram_spec,
+                                     (PyTypeObject *)st->StockDatagramBase);
+        return st->DatagramType == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
+/* Add the type to the module and let go of it: 1, 0 when there is none, -1
+ * with an exception. */
+static int
+add_type(PyObject *module, PyObject *steal_type)
+{
+    if (steal_type == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    int result = PyModule_AddType(module, (PyTypeObject *)steal_type);
+    Py_DECREF(steal_type);
+    return result < 0 ? -1 : 1;
+}
+
+/* Transports for pipes, where the base looks as we think. */
+static int
+make_pipe_types(PyObject *module)
+{
+    PyObject *base = ca_pipe_type_new(module);
+    int found = add_type(module, Py_XNewRef(base));
+    if (found > 0) {
+        found = add_type(module, ca_read_pipe_type_new(module, base));
+    }
+    if (found > 0) {
+        found = add_type(module, ca_write_pipe_type_new(module, base));
+    }
+    Py_XDECREF(base);
+    return found < 0 ? -1 : 0;
+}
+
+/* Locks and queues, where deques are as we think. */
+static int
+make_sync_types(PyObject *module, ca_state *st)
+{
+    int fits = ca_sync_init(st);
+    if (fits <= 0 || st->FutureType == NULL) {
+        return fits < 0 ? -1 : 0;
+    }
+    st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
+    st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
+    st->sync.EventType = make_type(module, &ca_event_spec, NULL);
+    st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
+    st->sync.QueueType = make_type(module, &ca_queue_spec, NULL);
+    if (st->sync.SemaphoreType != NULL) {
+        st->sync.BoundedSemaphoreType = make_type(
+            module, &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The native halves of the streams. */
+static int
+make_stream_types(PyObject *module, ca_state *st)
+{
+    st->ReaderType = make_type(module, &ca_reader_spec, NULL);
+    st->WriterType = make_type(module, &ca_writer_spec, NULL);
+    st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
+    st->StreamCallType = make_type(module, &ca_call_spec, NULL);
+    return st->ReaderType == NULL || st->WriterType == NULL ||
+                   st->StreamProtocolType == NULL || st->StreamCallType == NULL
+               ? -1
+               : ca_streams_init(st);
+}
+
+int
+ca_types_init(PyObject *module, ca_state *st)
+{
+    return make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
+                   make_transport_types(module, st) < 0 ||
+                   make_tls_types(module, st) < 0 ||
+                   make_datagram_type(module, st) < 0 ||
+                   make_pipe_types(module) < 0 ||
+                   make_sync_types(module, st) < 0 ||
+                   make_stream_types(module, st) < 0
+               ? -1
+               : 0;
+}

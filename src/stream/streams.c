@@ -1,0 +1,17 @@
+/* streams.c - see streams.h. */
+#include "stream/streams.h"
+
+int
+ca_streams_init(ca_state *st)
+{
+    if (ca_usual_learn(st, CA_USUAL_READER, st->ReaderType, st->StreamReader) <
+            0 ||
+        ca_usual_learn(st, CA_USUAL_PROTOCOL, st->StreamProtocolType,
+                       st->StreamReaderProtocol) < 0) {
+        return -1;
+    }
+    /* The protocol holds the writer of a server's connection. */
+    st->protocol_has_writer = PyObject_HasAttrString(st->StreamReaderProtocol,
+                                                     "_replace_writer");
+    return 0;
+}
