@@ -35,6 +35,13 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("asyncio.queues", "Queue", "casyncio._sync:Queue"),
     ("asyncio.queues", "LifoQueue", "casyncio._sync:LifoQueue"),
     ("asyncio.queues", "PriorityQueue", "casyncio._sync:PriorityQueue"),
+    ("asyncio.streams", "StreamReader", "casyncio._streams:StreamReader"),
+    ("asyncio.streams", "StreamWriter", "casyncio._streams:StreamWriter"),
+    ("asyncio.streams", "StreamReaderProtocol", "casyncio._streams:StreamReaderProtocol"),
+    ("asyncio.streams", "open_connection", "casyncio._streams:open_connection"),
+    ("asyncio.streams", "start_server", "casyncio._streams:start_server"),
+    ("asyncio.streams", "open_unix_connection", "casyncio._streams:open_unix_connection"),
+    ("asyncio.streams", "start_unix_server", "casyncio._streams:start_unix_server"),
 )
 
 

@@ -148,7 +148,7 @@ class AsyncFile:
         r"""Read up to and including the next b"\\n", at most ``size`` bytes of it."""
         self._check_readable()
         limit = -1 if size is None else size
-        if limit < 0 and not self._store.lock.held:
+        if limit < 0 and not self._held and not self._store.lock.held:
             end = self._ahead.find(b"\n", self._used) + 1
             if end > 0:
                 line = self._ahead[self._used : end]
@@ -295,8 +295,6 @@ class AsyncFile:
         piece = data if type(data) is bytes else bytes(memoryview(data))
         if not piece:
             return 0
-        if self._ahead:
-            self._forget_ahead()
         self._held.append(piece)
         self._held_size += len(piece)
         if self._held_size > self._limit:
@@ -355,7 +353,7 @@ class AsyncFile:
             self._held.appendleft(memoryview(first)[nbytes:])
 
     async def _write_held(self) -> None:
-        if self._held and not self._seekable and self._ahead:
+        if self._held and self._seekable:
             self._forget_ahead()
         while self._held:
             if len(self._held) > 1:
@@ -364,7 +362,7 @@ class AsyncFile:
                 self._held.append(joined)
             await self._store.write(self._held[0], self._position, self._written)
             if not self._held and self._appends and self._store.regular:
-                self._position = os.fstat(self._store.fd).st_size
+                self._position = os.lseek(self._store.fd, 0, os.SEEK_END)
 
     # ---- position
 
@@ -382,7 +380,7 @@ class AsyncFile:
             elif whence == os.SEEK_CUR:
                 base = self._position
             elif whence == os.SEEK_END:
-                base = os.fstat(self._store.fd).st_size if self._store.regular else 0
+                base = os.lseek(self._store.fd, 0, os.SEEK_END)
             else:
                 raise ValueError(f"invalid whence value ({whence}, should be 0, 1 or 2)")
             if base + offset < 0:

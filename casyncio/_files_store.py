@@ -99,7 +99,8 @@ class Store:
     def __init__(self, raw: io.FileIO) -> None:
         self.raw = raw
         self.fd = raw.fileno()
-        self.regular = stat_module.S_ISREG(os.fstat(self.fd).st_mode)
+        mode = os.fstat(self.fd).st_mode
+        self.regular = stat_module.S_ISREG(mode) or stat_module.S_ISBLK(mode)
         self.lock = Lock()
         self.unsettled: set[Any] = set()  # futures of all that the kernel is at
         self.late = b""  # not regular: read for somebody who has given up

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from casyncio._files_binary import CHUNK, AsyncFile
+from casyncio._files_store import Lock
 
 
 class AsyncTextFile:
@@ -30,6 +31,7 @@ class AsyncTextFile:
         if buffer._position != 0:
             self._encoder.setstate(0)  # the mark of the byte order is there already
         self._decoder = self._make_decoder()
+        self._lock = Lock()  # of those who read
         self._chars = ""  # decoded and not read
         self._used = 0  # of _chars
         self._at_end = False
@@ -122,7 +124,14 @@ class AsyncTextFile:
     async def read(self, size: int | None = -1, /) -> str:
         """Read ``size`` characters, fewer only at the end of the file; all when negative."""
         self._begin_reading()
-        if size is None or size < 0:
+        await self._lock.acquire()
+        try:
+            return await self._read(-1 if size is None else size)
+        finally:
+            self._lock.release()
+
+    async def _read(self, size: int) -> str:
+        if size < 0:
             more = await self._decode(everything=True)
             return self._take(self._unread()) + (more or "")
         parts: list[str] = []
@@ -159,16 +168,27 @@ class AsyncTextFile:
         if self._newline:
             found = chars.find(self._newline, start)
             return -1 if found < 0 else found + len(self._newline)
-        ends = [at for at in (chars.find("\n", start), chars.find("\r", start)) if at >= 0]
-        if not ends:
-            return -1
-        at = min(ends)
-        return at + (2 if chars[at : at + 2] == "\r\n" else 1)
+        feed = chars.find("\n", start)
+        found = chars.find("\r", start, feed if feed >= 0 else len(chars))
+        if found < 0:
+            return feed + 1 or -1
+        return found + (2 if feed == found + 1 else 1)
 
     async def readline(self, size: int | None = -1, /) -> str:
         """Read up to and including the next newline, at most ``size`` characters of it."""
         self._begin_reading()
         room = sys.maxsize if size is None or size < 0 else size
+        if not self._lock.held:
+            end = self._line_end(self._used)
+            if end >= 0:
+                return self._take(min(end - self._used, room))
+        await self._lock.acquire()
+        try:
+            return await self._read_line(room)
+        finally:
+            self._lock.release()
+
+    async def _read_line(self, room: int) -> str:
         parts: list[str] = []
         while True:
             end = self._line_end(self._used)

@@ -281,10 +281,22 @@ class Hooks:
         self.call_exception_handler(context)
 
 
+def _names_in(function: Any) -> Any:
+    """Return the names that a function of Python uses, in their order; None for others."""
+    return getattr(getattr(function, "__code__", None), "co_names", None)
+
+
 def enable() -> bool:
     """Make loops use native transports, where they fit this Python; return whether they do."""
     if _Base is object or os.environ.get("CASYNCIO_TRANSPORTS") == "stock":
         return False
-    attach = inspect.signature(base_events.Server._attach)  # type: ignore[attr-defined]
-    _native.use_transports(SocketTransport, len(attach.parameters) > 1)
+    attach, detach = _base_events.Server._attach, _base_events.Server._detach
+    knows_clients = len(inspect.signature(attach).parameters) > 1
+    _native.use_transports(
+        SocketTransport,
+        knows_clients,
+        knows_clients
+        and _names_in(attach) == ("_sockets", "_clients", "add")
+        and _names_in(detach) == ("_clients", "discard", "len", "_sockets", "_wakeup"),
+    )
     return True

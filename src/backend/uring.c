@@ -297,10 +297,10 @@ send_off(uring_backend *be, int64_t timeout_ns)
         }
         be->broken = be->broken || err < 0;
     }
-    if (be->broken || ca_uring_has_finished(&be->ring)) {
+    bool stuck = ca_uring_unsent(&be->ring) > 0;
+    if ((be->broken && stuck) || ca_uring_has_finished(&be->ring)) {
         return 0;
     }
-    bool stuck = ca_uring_unsent(&be->ring) > 0;
     return stuck && timeout_ns > RETRY_NS ? RETRY_NS : timeout_ns;
 }
 

@@ -41,6 +41,8 @@ static const struct {
      false},
     {offsetof(ca_state, StreamReaderProtocol), "asyncio.streams",
      "StreamReaderProtocol", false},
+    {offsetof(ca_state, StockServer), "asyncio.base_events", "Server", false},
+    {offsetof(ca_state, WeakSet), "weakref", "WeakSet", false},
     {offsetof(ca_state, StockStreamWriter), "asyncio.streams", "StreamWriter",
      false},
     {offsetof(ca_state, default_limit), "asyncio.streams", "_DEFAULT_LIMIT",

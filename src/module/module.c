@@ -10,6 +10,7 @@
 #include "task/eager.h"
 #include "task/guard.h"
 #include "task/registry.h"
+#include "transport/clients.h"
 #include "transport/reader_feed.h"
 
 #include <stddef.h>
@@ -78,17 +79,20 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
 }
 
 PyDoc_STRVAR(use_transports_doc,
-"use_transports(socket_transport, server_knows_clients, /)\n--\n\n"
-"Make loops use this class for connections from now on; the flag tells\n"
-"whether Server._attach() takes the transport.");
+"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
+"--\n\n"
+"Make loops use this class for connections from now on; the flags tell\n"
+"whether Server._attach() takes the transport, and whether all it does is to\n"
+"put it into a WeakSet.");
 
 static PyObject *
 module_py_use_transports(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
     PyObject *transport;
-    int knows;
-    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &transport, &knows)) {
+    int knows, weak;
+    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
+                          &weak)) {
         return NULL;
     }
     if (st->StreamType == NULL ||
@@ -98,6 +102,7 @@ module_py_use_transports(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
     st->server_knows_clients = knows != 0;
+    st->clients_are_weak = weak != 0;
     Py_RETURN_NONE;
 }
 
@@ -155,6 +160,22 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(adopt_sync_doc,
+"adopt_sync(cls, /)\n--\n\n"
+"Give a class that derives from one of ours its native methods once more, as\n"
+"its own: the interpreter calls those by a shorter way.");
+
+static PyObject *
+module_py_adopt_sync(PyObject *module, PyObject *cls)
+{
+    ca_state *st = PyModule_GetState(module);
+    if (!PyType_Check(cls)) {
+        PyErr_SetString(PyExc_TypeError, "a class was expected");
+        return NULL;
+    }
+    return ca_sync_adopt(st, (PyTypeObject *)cls) < 0 ? NULL : Py_NewRef(cls);
+}
+
 PyDoc_STRVAR(use_sync_doc,
 "use_sync(event, semaphore_wakes_all, /)\n--\n\n"
 "Tell the class of the events that queues make, and whether this Python's\n"
@@ -181,6 +202,7 @@ module_py_use_sync(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
+    {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
@@ -227,7 +249,7 @@ module_exec(PyObject *module)
     }
     st->empty_function = make_empty_function();
     if (st->empty_function == NULL || ca_sockobj_init(st) < 0 ||
-        ca_reader_feed_init(st) < 0) {
+        ca_reader_feed_init(st) < 0 || ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();
@@ -261,6 +283,7 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamReaderClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),
+    offsetof(ca_state, empty_bytes),
     offsetof(ca_state, tasks_data),
     offsetof(ca_state, eager_tasks),
     offsetof(ca_state, eager_factories[0]),
@@ -288,6 +311,8 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_fileno),
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
+    offsetof(ca_state, StopType),
+    offsetof(ca_state, no_args),
     offsetof(ca_state, late_result),
     offsetof(ca_state, late_result_code),
 };
@@ -336,6 +361,7 @@ module_free(void *module)
     ca_freelist_clear(&st->future_iters);
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
+    ca_freelist_clear(&st->stops);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

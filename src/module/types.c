@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "loop/handle.h"
 #include "loop/overrides.h"
+#include "py/stop.h"
 #include "stream/streams.h"
 #include "sync/call.h"
 #include "sync/sync.h"
@@ -157,8 +158,11 @@ static int
 make_sync_types(PyObject *module, ca_state *st)
 {
     int fits = ca_sync_init(st);
-    if (fits <= 0 || st->FutureType == NULL) {
-        return fits < 0 ? -1 : 0;
+    st->no_args = PyTuple_New(0);
+    st->StopType = make_type(module, &ca_stop_spec,
+                             (PyTypeObject *)PyExc_StopIteration);
+    if (fits <= 0 || st->FutureType == NULL || st->StopType == NULL) {
+        return fits < 0 || st->StopType == NULL ? -1 : 0;
     }
     st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);

@@ -81,6 +81,11 @@
     X(_force_close) \
     X(_attach) \
     X(_detach) \
+    X(_sockets) \
+    X(_clients) \
+    X(_pending_removals) \
+    X(_remove) \
+    X(add) \
     X(_fail_empty_waiter) \
     X(_start) \
     X(cancelled) \

@@ -115,6 +115,10 @@ typedef struct ca_state {
     PyObject *received_method;
     unsigned int reader_version;       /* and the tags they had at import */
     unsigned int reader_protocol_version;
+    PyObject *StockServer;             /* strong; asyncio.base_events.Server */
+    PyObject *WeakSet;                 /* strong; of weakref */
+    unsigned int server_version;       /* the tags they had at import */
+    unsigned int weak_set_version;
 
     PyTypeObject *ReaderType;          /* the native halves of the streams */
     PyTypeObject *WriterType;
@@ -126,6 +130,7 @@ typedef struct ca_state {
     PyObject *LimitOverrunError;
     PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
     PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
+    PyObject *empty_bytes;             /* strong */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
@@ -155,6 +160,10 @@ typedef struct ca_state {
 
     ca_sync_state sync;
 
+    PyTypeObject *StopType;            /* strong; see py/stop.h */
+    PyObject *no_args;                 /* strong; () */
+    ca_freelist stops;
+
     ca_freelist handles;
     ca_freelist timers;
     ca_freelist futures;
@@ -175,6 +184,7 @@ typedef struct ca_state {
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
+    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */

@@ -70,13 +70,32 @@ make_stock(const CaStreamCall *self)
     return coro;
 }
 
+/* b"".join(parts), the result in front of which they were read being the last;
+ * 0 or -1. */
+static int
+join_parts(CaStreamCall *self, PyObject **result)
+{
+    PyObject *last = *result;
+    *result = NULL;
+    if (PyList_Append(self->parts, last) == 0) {
+        *result = PyObject_CallMethodOneArg(
+            self->st->empty_bytes, self->st->names[CA_STR_join], self->parts);
+    }
+    Py_DECREF(last);
+    return *result == NULL ? -1 : 0;
+}
+
 /* What stock's coroutine made of send() or throw(): its result is ours. */
 static PySendResult
-hand_on(CaStreamCall *self, PySendResult status)
+hand_on(CaStreamCall *self, PySendResult status, PyObject **result)
 {
     if (status == PYGEN_NEXT) {
         self->state = CA_CALL_DELEGATED;
         return PYGEN_NEXT;
+    }
+    if (status == PYGEN_RETURN && self->parts != NULL &&
+        join_parts(self, result) < 0) {
+        status = PYGEN_ERROR;
     }
     if (status == PYGEN_ERROR) {
         return spend_failed(self);
@@ -92,7 +111,7 @@ delegate(CaStreamCall *self, PyObject **result)
     if (self->inner == NULL) {
         return spend_failed(self);
     }
-    return hand_on(self, PyIter_Send(self->inner, Py_None, result));
+    return hand_on(self, PyIter_Send(self->inner, Py_None, result), result);
 }
 
 /* ---- the coroutine ---- */
@@ -136,18 +155,6 @@ begin(CaStreamCall *self, PyObject **result)
     return settle(self, self->op->start(self, result), result);
 }
 
-/* Somebody has put other things into the reader meanwhile. */
-static PySendResult
-go_on_as_stock(CaStreamCall *self, PyObject **result)
-{
-    if (self->parts == NULL) {
-        return delegate(self, result);
-    }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "the reader was changed while read() waited");
-    return spend_failed(self);
-}
-
 /* Resumed: the future should be done. */
 static PySendResult
 resume(CaStreamCall *self, PyObject **result)
@@ -170,7 +177,7 @@ resume(CaStreamCall *self, PyObject **result)
         return spend_failed(self);
     }
     if (!ca_reader_is_usual(reader)) {
-        return go_on_as_stock(self, result);
+        return delegate(self, result); /* somebody has changed it meanwhile */
     }
     return settle(self, self->op->again(self, result), result);
 }
@@ -199,7 +206,7 @@ call_am_send(PyObject *op, PyObject *value, PyObject **result)
         return resume(self, result);
     case CA_CALL_DELEGATED:
         self->state = CA_CALL_RUNNING;
-        return hand_on(self, PyIter_Send(self->inner, value, result));
+        return hand_on(self, PyIter_Send(self->inner, value, result), result);
     case CA_CALL_RUNNING:
         return refuse("coroutine already executing", PyExc_ValueError);
     default:
@@ -268,7 +275,7 @@ throw_into_inner(CaStreamCall *self, PyObject *const *args, Py_ssize_t nargs)
                                       : PyObject_Vectorcall(
                                             method, args, (size_t)nargs, NULL);
     Py_XDECREF(method);
-    (void)hand_on(self, result == NULL ? PYGEN_ERROR : PYGEN_NEXT);
+    (void)hand_on(self, result == NULL ? PYGEN_ERROR : PYGEN_NEXT, &result);
     return result;
 }
 

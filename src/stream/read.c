@@ -5,6 +5,7 @@
  * until the call takes it, so a call that is cancelled in between loses
  * nothing.
  */
+#include "py/errors.h"
 #include "stream/call.h"
 #include "stream/reader.h"
 
@@ -95,12 +96,8 @@ gather(CaStreamCall *call)
 static ca_call_outcome
 join_parts(CaStreamCall *call, PyObject **result)
 {
-    PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
-    *result = empty == NULL
-                  ? NULL
-                  : PyObject_CallMethodOneArg(
-                        empty, call->st->names[CA_STR_join], call->parts);
-    Py_XDECREF(empty);
+    *result = PyObject_CallMethodOneArg(
+        call->st->empty_bytes, call->st->names[CA_STR_join], call->parts);
     return *result == NULL ? CA_CALL_FAILED : CA_CALL_DONE;
 }
 
@@ -160,8 +157,8 @@ read_start(CaStreamCall *call, PyObject **result)
         return CA_CALL_WAIT;
     }
     if (call->wanted == 0) {
-        *result = PyBytes_FromStringAndSize(NULL, 0);
-        return *result == NULL ? CA_CALL_FAILED : CA_CALL_DONE;
+        *result = Py_NewRef(call->st->empty_bytes);
+        return CA_CALL_DONE;
     }
     return give(reader, ca_inbuf_take(&reader->in, call->wanted), result);
 }
@@ -318,41 +315,36 @@ const ca_call_op ca_call_op_readuntil = {
 
 /* ---- readline() and iteration ---- */
 
-/* raise ValueError(overrun.args[0]) while that is handled. */
+/* raise ValueError(overrun.args[0]). */
 static void
 raise_value_error(PyObject *overrun)
 {
     PyObject *args = PyObject_GetAttrString(overrun, "args");
     PyObject *words = args == NULL ? NULL : PySequence_GetItem(args, 0);
-    PyObject *exc = words == NULL
-                        ? NULL
-                        : PyObject_CallOneArg(PyExc_ValueError, words);
+    if (words != NULL) {
+        PyErr_SetObject(PyExc_ValueError, words);
+    }
     Py_XDECREF(args);
     Py_XDECREF(words);
-    if (exc != NULL) {
-        PyException_SetContext(exc, Py_NewRef(overrun));
-        PyErr_SetRaisedException(exc);
-    }
 }
 
-/* Drop the line that is too long, or everything when it has no end yet. */
-static ca_call_outcome
+/* Drop the line that is too long, or everything when it has no end yet; 0 or
+ * -1. */
+static int
 drop_line(CaReader *reader, PyObject *overrun)
 {
     PyObject *number = PyObject_GetAttrString(overrun, "consumed");
     Py_ssize_t consumed = number == NULL ? -1 : PyLong_AsSsize_t(number);
     Py_XDECREF(number);
     if (consumed < 0) {
-        return CA_CALL_FAILED;
+        return -1;
     }
     Py_ssize_t size = ca_inbuf_size(&reader->in);
     bool ended = consumed < size &&
                  ca_inbuf_data(&reader->in)[consumed] == newline[0];
-    if (ca_inbuf_drop(&reader->in, ended ? consumed + 1 : size) == 0 &&
-        ca_reader_maybe_resume(reader) == 0) {
-        raise_value_error(overrun);
-    }
-    return CA_CALL_FAILED;
+    return ca_inbuf_drop(&reader->in, ended ? consumed + 1 : size) < 0
+               ? -1
+               : ca_reader_maybe_resume(reader);
 }
 
 /* readuntil() has failed: what readline() makes of that. */
@@ -366,7 +358,10 @@ line_failed(CaStreamCall *call, PyObject **result)
         *result = PyObject_GetAttrString(exc, "partial");
         outcome = *result == NULL ? CA_CALL_FAILED : CA_CALL_DONE;
     } else if (PyErr_GivenExceptionMatches(exc, st->LimitOverrunError)) {
-        outcome = drop_line(reader_of(call), exc);
+        if (drop_line(reader_of(call), exc) == 0) {
+            raise_value_error(exc);
+        }
+        ca_error_restore(Py_NewRef(exc)); /* as the context */
     } else {
         PyErr_SetRaisedException(Py_NewRef(exc));
     }

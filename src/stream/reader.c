@@ -476,7 +476,7 @@ reader_set__limit(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     if (limit == -1 && PyErr_Occurred()) {
         PyErr_Clear();
     }
-    self->limit = limit < 0 ? 0 : limit;
+    self->limit = limit > 0 ? limit : 0;
     Py_XSETREF(self->limit_given, Py_NewRef(value));
     return 0;
 }

@@ -10,6 +10,10 @@ ca_streams_init(ca_state *st)
                        st->StreamReaderProtocol) < 0) {
         return -1;
     }
+    st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    if (st->empty_bytes == NULL) {
+        return -1;
+    }
     /* The protocol holds the writer of a server's connection. */
     st->protocol_has_writer = PyObject_HasAttrString(st->StreamReaderProtocol,
                                                      "_replace_writer");

@@ -28,14 +28,16 @@ static const int protocol_names[] = {
     CA_STR__paused,        CA_STR__connection_lost,
 };
 
+/* Py_ARRAY_LENGTH() is no constant expression to every compiler. */
+#define LENGTH(array) (Py_ssize_t)(sizeof(array) / sizeof((array)[0]))
+
 static const struct {
     const int *names;
     Py_ssize_t count;
     Py_ssize_t methods;                /* so many of them */
 } kinds[] = {
-    [CA_USUAL_READER] = {reader_names, Py_ARRAY_LENGTH(reader_names), 10},
-    [CA_USUAL_PROTOCOL] = {protocol_names, Py_ARRAY_LENGTH(protocol_names),
-                           3},
+    [CA_USUAL_READER] = {reader_names, LENGTH(reader_names), 10},
+    [CA_USUAL_PROTOCOL] = {protocol_names, LENGTH(protocol_names), 3},
 };
 
 int

@@ -11,6 +11,7 @@
 
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "py/stop.h"
 #include "sync/waiters.h"
 
 #include <frameobject.h>
@@ -21,7 +22,7 @@
 /* ---- the end of a call ---- */
 
 /* Let go of what it works on.  May run Python (destructors). */
-static void
+static inline void
 spend(CaSyncCall *self)
 {
     self->state = CA_SYNCCALL_SPENT;
@@ -134,7 +135,7 @@ wait(CaSyncCall *self, PyObject **result)
 }
 
 /* What a part of the operation has come to. */
-static PySendResult
+static inline PySendResult
 go_on(CaSyncCall *self, ca_sync_outcome outcome, PyObject **result)
 {
     switch (outcome) {
@@ -213,10 +214,24 @@ call_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (call_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        ca_stop_raise(result);
+        ca_stop_raise(((CaSyncCall *)op)->st, result);
         return NULL;
     }
     return result;
+}
+
+/* Raise StopIteration(value), which takes the reference. */
+static void
+raise_stop(PyObject *steal_value)
+{
+    PyObject *exc = steal_value == Py_None
+                        ? PyObject_CallNoArgs(PyExc_StopIteration)
+                        : PyObject_CallOneArg(PyExc_StopIteration,
+                                              steal_value);
+    Py_DECREF(steal_value);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
 }
 
 /* What send() and throw() return to Python. */
@@ -226,10 +241,7 @@ returned(PySendResult status, PyObject *steal_result)
     if (status != PYGEN_RETURN) {
         return steal_result;
     }
-    ca_stop_raise(steal_result);
-    if (!PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
+    raise_stop(steal_result);
     return NULL;
 }
 
@@ -507,6 +519,7 @@ ca_synccall_new(CaSync *owner, const ca_sync_op *op, PyObject *item)
     self->weakrefs = NULL;
     self->st = st;
     self->state = CA_SYNCCALL_NEW;
+    self->finalized = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -530,6 +543,7 @@ static void
 call_tp_finalize(PyObject *op)
 {
     CaSyncCall *self = (CaSyncCall *)op;
+    self->finalized = true;
     PyObject *exc = PyErr_GetRaisedException();
     int result = self->state == CA_SYNCCALL_NEW       ? warn_unawaited(self)
                  : self->state == CA_SYNCCALL_WAITING ? give_up(self)
@@ -576,7 +590,7 @@ call_tp_dealloc(PyObject *op)
     if (self->state != CA_SYNCCALL_SPENT) {
         spend(self);
     }
-    if (!PyObject_GC_IsFinalized(op)) {
+    if (!self->finalized) {
         ca_freelist_give(&st->sync.calls, op, CA_FREELIST_SYNC_CALLS);
         return;
     }

@@ -38,6 +38,7 @@ typedef struct CaSyncCall {
     PyObject *weakrefs;
     ca_state *st;                      /* borrowed: our type keeps it alive */
     uint8_t state;                     /* ca_synccall_state */
+    bool finalized;                    /* its memory is not kept */
 } CaSyncCall;
 
 /* One per method.  None of these is called with an exception set. */

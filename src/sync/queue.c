@@ -15,12 +15,6 @@
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
-typedef enum {
-    FIFO,                              /* a deque */
-    LIFO,                              /* a list */
-    HEAP,                              /* a list */
-} container_kind;
-
 static const char *const calls[] = {"full",       "empty",      "qsize",
                                     "put_nowait", "get_nowait", "_wakeup_next",
                                     "_get_loop",  NULL};
@@ -46,21 +40,20 @@ has_method_of(PyObject *type, PyObject *stock, const char *name)
     return result;
 }
 
-/* Ask the type; also for the container that it has. */
-static bool
-ask_type(CaQueue *self)
+bool
+ca_queue_ask_type(CaQueue *self)
 {
     const ca_state *st = self->s.st;
     PyObject *const stock[3] = {
-        [FIFO] = st->sync.StockQueue,
-        [LIFO] = st->sync.StockLifoQueue,
-        [HEAP] = st->sync.StockPriorityQueue,
+        [CA_QUEUE_FIFO] = st->sync.StockQueue,
+        [CA_QUEUE_LIFO] = st->sync.StockLifoQueue,
+        [CA_QUEUE_HEAP] = st->sync.StockPriorityQueue,
     };
     PyObject *type = (PyObject *)Py_TYPE(self);
     if (!ca_sync_ask_type(&self->s, &ca_queue_face)) {
         return false;
     }
-    for (int kind = FIFO; kind <= HEAP; kind++) {
+    for (int kind = CA_QUEUE_FIFO; kind <= CA_QUEUE_HEAP; kind++) {
         if (has_method_of(type, stock[kind], "_put") &&
             has_method_of(type, stock[kind], "_get")) {
             self->s.container = (uint8_t)kind;
@@ -69,35 +62,6 @@ ask_type(CaQueue *self)
     }
     self->s.type_plain = false;
     return false;
-}
-
-bool
-ca_queue_is_plain(CaQueue *self)
-{
-    unsigned int version = Py_TYPE(self)->tp_version_tag;
-    if (self->s.tampered || self->queue == NULL) {
-        return false;
-    }
-    bool plain = version != 0 && version == self->s.type_version
-                     ? self->s.type_plain
-                     : ask_type(self);
-    return plain &&
-           (self->s.container == FIFO
-                ? (PyObject *)Py_TYPE(self->queue) == self->s.st->deque
-                : PyList_CheckExact(self->queue));
-}
-
-Py_ssize_t
-ca_queue_size(const CaQueue *self)
-{
-    return self->s.container == FIFO ? ca_deque_size(self->queue)
-                                     : PyList_GET_SIZE(self->queue);
-}
-
-bool
-ca_queue_is_full(const CaQueue *self)
-{
-    return self->maxsize.n > 0 && ca_queue_size(self) >= self->maxsize.n;
 }
 
 /* ---- taking and adding ---- */
@@ -119,8 +83,9 @@ take_item(CaQueue *self)
 {
     ca_state *st = self->s.st;
     PyObject *queue = Py_NewRef(self->queue);
-    PyObject *item = self->s.container == FIFO ? ca_deque_popleft(st, queue)
-                     : self->s.container == LIFO
+    PyObject *item = self->s.container == CA_QUEUE_FIFO
+                         ? ca_deque_popleft(st, queue)
+                     : self->s.container == CA_QUEUE_LIFO
                          ? take_last(queue)
                          : PyObject_CallOneArg(st->sync.heappop, queue);
     Py_DECREF(queue);
@@ -132,10 +97,10 @@ static int
 add_item(CaQueue *self, PyObject *item)
 {
     ca_state *st = self->s.st;
-    if (self->s.container == FIFO) {
+    if (self->s.container == CA_QUEUE_FIFO) {
         return ca_deque_append(st, self->queue, item);
     }
-    if (self->s.container == LIFO) {
+    if (self->s.container == CA_QUEUE_LIFO) {
         return PyList_Append(self->queue, item);
     }
     PyObject *queue = Py_NewRef(self->queue);
@@ -314,15 +279,26 @@ queue_py_full(PyObject *op, PyObject *Py_UNUSED(none))
 /* ---- attributes ---- */
 
 static PyObject *
+no_attribute(PyObject *op, const char *name)
+{
+    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'",
+                 Py_TYPE(op)->tp_name, name);
+    return NULL;
+}
+
+static PyObject *
 get_queue(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *queue = ((CaQueue *)op)->queue;
-    if (queue == NULL) {
-        PyErr_Format(PyExc_AttributeError,
-                     "'%.100s' object has no attribute '_queue'",
-                     Py_TYPE(op)->tp_name);
-    }
-    return Py_XNewRef(queue);
+    return queue == NULL ? no_attribute(op, "_queue") : Py_NewRef(queue);
+}
+
+static PyObject *
+get_shut(PyObject *op, void *closure)
+{
+    return ca_sync_owner_state(op)->sync.QueueShutDown == NULL
+               ? no_attribute(op, "_is_shutdown")
+               : ca_sync_get_flag(op, closure);
 }
 
 static int
@@ -480,8 +456,8 @@ static PyGetSetDef queue_getset[] = {
      "How many task_done() are due.", (void *)offsetof(CaQueue, unfinished)},
     {"_finished", get_finished, set_finished_event,
      "The event that is set when none is.", NULL},
-    {"_is_shutdown", ca_sync_get_flag, ca_sync_set_flag,
-     "shutdown() was called.", (void *)offsetof(CaQueue, shut)},
+    {"_is_shutdown", get_shut, ca_sync_set_flag, "shutdown() was called.",
+     (void *)offsetof(CaQueue, shut)},
     {0},
 };
 

@@ -7,8 +7,31 @@
 
 extern const ca_sync_face ca_queue_face;
 
+enum {
+    CA_QUEUE_FIFO,                     /* in a deque */
+    CA_QUEUE_LIFO,                     /* in a list */
+    CA_QUEUE_HEAP,                     /* in a list */
+};
+
+/* Ask the type, also for the container that it has. */
+bool ca_queue_ask_type(CaQueue *self);
+
 /* Whether native code may work on the queue as it is now. */
-bool ca_queue_is_plain(CaQueue *self);
+static inline bool
+ca_queue_is_plain(CaQueue *self)
+{
+    unsigned int version = Py_TYPE(self)->tp_version_tag;
+    if (self->s.tampered || self->queue == NULL) {
+        return false;
+    }
+    bool plain = version != 0 && version == self->s.type_version
+                     ? self->s.type_plain
+                     : ca_queue_ask_type(self);
+    return plain &&
+           (self->s.container == CA_QUEUE_FIFO
+                ? (PyObject *)Py_TYPE(self->queue) == self->s.st->deque
+                : PyList_CheckExact(self->queue));
+}
 
 /* Whether shutdown() was called, where there is such a thing. */
 static inline bool
@@ -17,9 +40,19 @@ ca_queue_is_shut(const CaQueue *self)
     return self->shut && self->s.st->sync.QueueShutDown != NULL;
 }
 
-/* Of a plain queue: the number of items, and whether that is the most. */
-Py_ssize_t ca_queue_size(const CaQueue *self);
-bool ca_queue_is_full(const CaQueue *self);
+/* The number of items of a plain queue. */
+static inline Py_ssize_t
+ca_queue_size(const CaQueue *self)
+{
+    return Py_SIZE(self->queue);       /* a deque's is its length, too */
+}
+
+/* Whether that is the most there may be. */
+static inline bool
+ca_queue_is_full(const CaQueue *self)
+{
+    return self->maxsize.n > 0 && ca_queue_size(self) >= self->maxsize.n;
+}
 
 /* get_nowait() and put_nowait() of a plain queue; NULL or -1 with an
  * exception.  May run Python: comparisons of items, a user's Event. */

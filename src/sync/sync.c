@@ -94,6 +94,30 @@ deque_function(const ca_state *st, const char *name, int flags)
     return found;
 }
 
+/* Whether a deque's ob_size is its length, and it is a sequence: 1, 0 or
+ * -1. */
+static int
+deque_fits(const ca_state *st)
+{
+    const PySequenceMethods *sequence = ((PyTypeObject *)st->deque)
+                                            ->tp_as_sequence;
+    if (sequence == NULL || sequence->sq_item == NULL) {
+        return 0;
+    }
+    PyObject *deque = PyObject_CallNoArgs(st->deque);
+    if (deque == NULL) {
+        return -1;
+    }
+    int result = Py_SIZE(deque) == 0;
+    for (int i = 1; result == 1 && i < 100; i++) {
+        PyObject *none = st->sync.deque_append(deque, Py_None);
+        Py_XDECREF(none);
+        result = none == NULL ? -1 : Py_SIZE(deque) == i;
+    }
+    Py_DECREF(deque);
+    return result;
+}
+
 int
 ca_sync_init(ca_state *st)
 {
@@ -105,11 +129,10 @@ ca_sync_init(ca_state *st)
     st->sync.deque_append = deque_function(st, "append", METH_O);
     st->sync.deque_popleft = deque_function(st, "popleft", METH_NOARGS);
     st->sync.deque_remove = deque_function(st, "remove", METH_O);
-    const PySequenceMethods *sequence = ((PyTypeObject *)st->deque)
-                                            ->tp_as_sequence;
     return st->sync.deque_append != NULL && st->sync.deque_popleft != NULL &&
-           st->sync.deque_remove != NULL && sequence != NULL &&
-           sequence->sq_length != NULL && sequence->sq_item != NULL;
+                   st->sync.deque_remove != NULL
+               ? deque_fits(st)
+               : 0;
 }
 
 int
@@ -135,6 +158,41 @@ ca_sync_clear_state(ca_state *st)
     }
 }
 
+static int
+adopt_methods(PyTypeObject *cls, PyMethodDef *def)
+{
+    for (; def != NULL && def->ml_name != NULL; def++) {
+        PyObject *descr = PyDescr_NewMethod(cls, def);
+        int result = descr == NULL ? -1
+                                   : PyObject_SetAttrString(
+                                         (PyObject *)cls, def->ml_name, descr);
+        Py_XDECREF(descr);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+ca_sync_adopt(ca_state *st, PyTypeObject *cls)
+{
+    PyTypeObject *const natives[] = {
+        st->sync.LockType,
+        st->sync.EventType,
+        st->sync.SemaphoreType,
+        st->sync.BoundedSemaphoreType, /* over its base's */
+        st->sync.QueueType,
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(natives); i++) {
+        if (natives[i] != NULL && PyType_IsSubtype(cls, natives[i]) &&
+            adopt_methods(cls, natives[i]->tp_methods) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- plain or not ---- */
 
 /* What the name means where nobody overrides it; NULL without an exception
@@ -153,6 +211,16 @@ own_attribute(const ca_state *st, const ca_sync_face *face, const char *name)
     return found;
 }
 
+/* The same object, or the same native method, adopted. */
+static bool
+is_same(PyObject *own, PyObject *found)
+{
+    return own == found || (Py_IS_TYPE(own, &PyMethodDescr_Type) &&
+                            Py_IS_TYPE(found, &PyMethodDescr_Type) &&
+                            ((PyMethodDescrObject *)own)->d_method ==
+                                ((PyMethodDescrObject *)found)->d_method);
+}
+
 bool
 ca_sync_has_own(CaSync *self, const ca_sync_face *face, const char *name)
 {
@@ -161,7 +229,7 @@ ca_sync_has_own(CaSync *self, const ca_sync_face *face, const char *name)
     if (found == NULL) {
         PyErr_Clear();
     }
-    bool result = own != NULL && own == found;
+    bool result = own != NULL && found != NULL && is_same(own, found);
     Py_XDECREF(own);
     Py_XDECREF(found);
     return result;

@@ -81,12 +81,9 @@ ca_waiters_first_pending(const ca_state *st, PyObject *deque)
 }
 
 int
-ca_waiters_wake_next(ca_state *st, PyObject *deque)
+ca_waiters_wake_next_of(ca_state *st, PyObject *deque)
 {
     int result = 0;
-    if (deque == NULL) {
-        return 0;
-    }
     Py_INCREF(deque);                  /* futures of others run Python */
     while (ca_deque_size(deque) != 0) {
         PyObject *fut = ca_deque_popleft(st, deque);

@@ -1,7 +1,8 @@
 /* waiters.h - deques of futures, without looking methods up.
  *
  * The functions of collections.deque are called through the pointers in its
- * method table, which ca_sync_init() has checked to take what we pass.
+ * method table, which ca_sync_init() has checked to take what we pass; and it
+ * has seen that a deque's ob_size is its length.
  */
 #ifndef CA_SYNC_WAITERS_H
 #define CA_SYNC_WAITERS_H
@@ -11,8 +12,7 @@
 static inline Py_ssize_t
 ca_deque_size(PyObject *deque)
 {
-    return deque == NULL ? 0
-                         : Py_TYPE(deque)->tp_as_sequence->sq_length(deque);
+    return deque == NULL ? 0 : Py_SIZE(deque);
 }
 
 /* deque[0]; a new reference, or NULL with an exception. */
@@ -64,8 +64,14 @@ int ca_waiters_all_cancelled(const ca_state *st, PyObject *deque);
  * exception. */
 PyObject *ca_waiters_first_pending(const ca_state *st, PyObject *deque);
 
-/* Take waiters out until one is not done, and finish that; 0 or -1.  The deque
- * may be NULL. */
-int ca_waiters_wake_next(ca_state *st, PyObject *deque);
+/* Take waiters out until one is not done, and finish that; 0 or -1. */
+int ca_waiters_wake_next_of(ca_state *st, PyObject *deque);
+
+/* The same; most often there is none.  The deque may be NULL. */
+static inline int
+ca_waiters_wake_next(ca_state *st, PyObject *deque)
+{
+    return ca_deque_size(deque) == 0 ? 0 : ca_waiters_wake_next_of(st, deque);
+}
 
 #endif

@@ -129,19 +129,6 @@ make_stop(PyObject *steal_value)
     return exc;
 }
 
-void
-ca_stop_raise(PyObject *steal_value)
-{
-    if (steal_value == Py_None) {
-        Py_DECREF(steal_value);
-        return;
-    }
-    PyObject *exc = make_stop(steal_value);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
-}
-
 /* Set a StopIteration; with the exception that is being handled as its
  * context, or without, as stock does it. */
 static void

@@ -107,10 +107,6 @@ ca_future_release(CaFuture *fut)
     Py_CLEAR(fut->cancelled_exc);
 }
 
-/* Raise StopIteration(value), as a coroutine does that returns it; nothing is
- * raised for None, where the caller is a tp_iternext. */
-void ca_stop_raise(PyObject *steal_value);
-
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
 int ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task);
 

@@ -29,6 +29,7 @@ typedef struct {
     ca_watcher watcher;
     int backlog;
     bool gathers;
+    ca_clients clients;                /* those of `server` */
 } CaAcceptor;
 
 static PyObject *
@@ -43,6 +44,12 @@ ca_acceptor_note_gathering(PyObject *acceptor)
     if (acceptor != NULL) {
         ((CaAcceptor *)acceptor)->gathers = true;
     }
+}
+
+const ca_clients *
+ca_acceptor_clients(PyObject *acceptor)
+{
+    return &((CaAcceptor *)acceptor)->clients;
 }
 
 /* ---- one connection ---- */
@@ -208,6 +215,10 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->watcher = (ca_watcher){.vt = &acceptor_watcher_vt};
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;
+    self->clients = (ca_clients){0};
+    if (self->server != NULL) {
+        ca_clients_find(&self->clients, loop->st, self->server);
+    }
     PyObject_GC_Track(self);
     ca_stream_set_nodelay(ca_sockobj_fd(loop->st, sock));
     int result = self->context == NULL ? -1 : acceptor_watch(self);
@@ -253,7 +264,7 @@ acceptor_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->sock);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
-    return 0;
+    return ca_clients_visit(&self->clients, visit, arg);
 }
 
 static int
@@ -263,6 +274,7 @@ acceptor_tp_clear(PyObject *op)
     Py_CLEAR(self->factory);
     Py_CLEAR(self->server);
     Py_CLEAR(self->context);
+    ca_clients_clear(&self->clients);
     return 0;
 }
 

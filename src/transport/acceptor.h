@@ -4,6 +4,7 @@
 
 #include "loop/loop.h"
 #include "loop/watcher.h"
+#include "transport/clients.h"
 
 extern PyType_Spec ca_acceptor_spec;
 
@@ -15,5 +16,8 @@ int ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
 /* A connection of this acceptor (NULL: of none) writes in groups: so will the
  * next ones, from their start. */
 void ca_acceptor_note_gathering(PyObject *acceptor);
+
+/* What it knows of its server's list of connections. */
+const ca_clients *ca_acceptor_clients(PyObject *acceptor);
 
 #endif

@@ -14,6 +14,7 @@
 #include "py/errors.h"
 #include "py/layout.h"
 #include "py/sockobj.h"
+#include "transport/acceptor.h"
 #include "transport/reader_feed.h"
 #include "transport/tls.h"
 
@@ -48,8 +49,17 @@ ca_stream_tell(CaStream *self, int name)
 int
 ca_stream_tell_server(CaStream *self, PyObject *server, int which)
 {
-    PyObject *name = ca_stream_name_borrow(self, which);
-    PyObject *done = self->loop->st->server_knows_clients
+    const ca_state *st = self->loop->st;
+    PyObject *name = st->names[which];
+    if (self->acceptor != NULL) {
+        int known = ca_clients_change(ca_acceptor_clients(self->acceptor), st,
+                                      server, (PyObject *)self,
+                                      which == CA_STR__attach);
+        if (known != 0) {
+            return known < 0 ? -1 : 0;
+        }
+    }
+    PyObject *done = st->server_knows_clients
                          ? PyObject_CallMethodOneArg(server, name,
                                                      (PyObject *)self)
                          : PyObject_CallMethodNoArgs(server, name);

@@ -109,6 +109,21 @@ leave_server(CaStream *self)
     return result;
 }
 
+/* No cycle is left. */
+static int
+drop_protocol(CaStream *self)
+{
+    Py_CLEAR(self->protocol);
+    return 0;
+}
+
+static int
+drop_acceptor(CaStream *self)
+{
+    Py_CLEAR(self->acceptor);
+    return 0;
+}
+
 /* A future that waits for the queue to be empty waits in vain. */
 static int
 fail_empty_waiter(CaStream *self)
@@ -149,11 +164,9 @@ stream_py__call_connection_lost(PyObject *op, PyObject *exc)
         ca_stream_drop_output(self);
         result = clean_up_step(self, close_socket, result);
     }
-    PyObject *exc_now = PyErr_GetRaisedException();
-    Py_CLEAR(self->protocol);
-    Py_CLEAR(self->acceptor);
-    ca_error_restore(exc_now);
+    result = clean_up_step(self, drop_protocol, result);
     result = clean_up_step(self, leave_server, result);
+    result = clean_up_step(self, drop_acceptor, result);
     result = clean_up_step(self, fail_empty_waiter, result);
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }

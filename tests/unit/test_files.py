@@ -334,6 +334,25 @@ def test_tasks_that_share_a_file_read_each_byte_once(loop, way, open_file, path)
     assert b"".join(loop.run_until_complete(main())) == content
 
 
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_tasks_that_share_a_file_get_whole_lines(loop, way, open_file, path, mode):
+    lines = [f"{i} {'x' * (i % 7000)}\n" for i in range(300)]
+    with open(path, "w") as file:
+        file.writelines(lines)
+
+    async def take(file, found):
+        async for line in file:
+            found.append(line if mode == "r" else line.decode())
+
+    async def main():
+        found = []
+        async with open_file(path, mode) as file:
+            await asyncio.gather(*[take(file, found) for _ in range(5)])
+        return found
+
+    assert sorted(loop.run_until_complete(main())) == sorted(lines)
+
+
 def test_tasks_that_share_a_file_write_in_the_order_of_their_calls(loop, open_file, path):
     async def main():
         async with open_file(path, "wb") as file:

@@ -8,6 +8,7 @@ import inspect
 import os
 import socket
 import types
+import weakref
 from asyncio import (
     base_events,
     events,
@@ -178,3 +179,21 @@ def test_the_ssl_object_is_where_native_tls_looks_for_it():
     context.check_hostname = False
     sslobj = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
     assert type(sslobj) is ssl.SSLObject and type(sslobj._sslobj) is _ssl._SSLSocket
+
+
+@pytest.mark.skipif(
+    len(inspect.signature(base_events.Server._attach).parameters) < 2,
+    reason="servers know their connections from 3.13 on",
+)
+def test_a_server_keeps_its_connections_in_a_weak_set_of_the_known_kind(loop):
+    """Else ``_attach()`` and ``_detach()`` are called for every connection."""
+    server = base_events.Server(loop, [], None, None, 0, None, None)
+    clients = server._clients
+    assert type(clients) is weakref.WeakSet and server._sockets == []
+    assert type(clients.data) is set and type(clients._pending_removals) is list
+    assert callable(clients._remove)
+    names = [getattr(base_events.Server, name).__code__.co_names for name in ("_attach", "_detach")]
+    assert names == [
+        ("_sockets", "_clients", "add"),
+        ("_clients", "discard", "len", "_sockets", "_wakeup"),
+    ]

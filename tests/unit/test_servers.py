@@ -427,6 +427,91 @@ def test_the_server_does_not_keep_its_clients_alive(trace_on):
     assert trace_on(program)["ref"] == [(True,)]
 
 
+@has_clients
+def test_a_connection_is_among_the_clients_until_it_is_lost(same_trace):
+    async def program(trace):
+        server, made = await serve(trace)
+        for n in range(3):
+            await served(trace, server, made)
+            trace("clients", n, [p.transport in server._clients for p in made])
+        for protocol in made:
+            protocol.transport.abort()
+            await protocol.until("connection_lost")
+            trace("clients", len(server._clients), server.is_serving())
+        server.close()
+        await patient(server.wait_closed())
+
+    lanes = same_trace(program)
+    assert lanes["clients"][3:] == [(2, True), (1, True), (0, True)]
+
+
+@has_clients
+def test_clients_that_end_while_somebody_iterates_over_them_leave_later(same_trace):
+    async def program(trace):
+        server, made = await serve(trace)
+        for _ in range(3):
+            await served(trace, server, made)
+        clients = iter(server._clients)
+        next(clients)
+        made[0].transport.abort()
+        await made[0].until("connection_lost")
+        trace("clients", len(server._clients))
+        clients.close()
+        trace("clients", len(server._clients))
+        server.close()
+        for protocol in made[1:]:
+            protocol.transport.abort()
+        await patient(server.wait_closed())
+        trace("clients", len(server._clients))
+
+    same_trace(program)
+
+
+@has_clients
+def test_replaced_methods_of_the_server_class_are_called(same_trace, monkeypatch):
+    def told(trace, name):
+        stock = getattr(asyncio.Server, name)
+
+        def method(server, transport):
+            trace("server", name)
+            return stock(server, transport)
+
+        return method
+
+    async def program(trace):
+        with monkeypatch.context() as patch:
+            for name in "_attach", "_detach":
+                patch.setattr(asyncio.Server, name, told(trace, name))
+            server, made = await serve(trace)
+            _, protocol = await served(trace, server, made)
+            protocol.transport.abort()
+            await protocol.until("connection_lost")
+            await asyncio.sleep(0)
+            server.close()
+            await patient(server.wait_closed())
+
+    assert same_trace(program)["server"] == [("_attach",), ("_detach",)]
+
+
+@has_clients
+def test_the_last_client_of_a_closed_server_ends_the_wait(same_trace):
+    async def program(trace):
+        server, made = await serve(trace)
+        first, _ = await served(trace, server, made)
+        second, _ = await served(trace, server, made)
+        server.close()
+        waiting = asyncio.create_task(server.wait_closed())
+        first.close()
+        await made[0].until("connection_lost")
+        await asyncio.sleep(0)
+        trace("server", waiting.done())
+        second.close()
+        await patient(waiting)
+        trace("server", len(server._clients))
+
+    assert same_trace(program)["server"] == [(False,), (0,)]
+
+
 # ---- serving ----
 
 
