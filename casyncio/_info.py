@@ -8,7 +8,7 @@ import platform
 import sys
 
 import casyncio
-from casyncio import _native
+from casyncio import _native, _tls
 
 
 def refusal(name: str) -> str | None:
@@ -49,6 +49,17 @@ def task_layout() -> str:
     return casyncio.run(look())
 
 
+def tls_engine() -> str:
+    """Say which TLS connections get, and why."""
+    if not _tls.enabled:
+        asked = os.environ.get("CASYNCIO_TLS") == "stock"
+        why = "asked for by CASYNCIO_TLS=stock" if asked else "ours does not fit here"
+        return f"asyncio's own ({why})"
+    engine, reason = _tls.choose()
+    names = {"native": "native", "membio": "through ssl.SSLObject"}
+    return f"{names[engine]} ({reason})"
+
+
 def rows() -> list[tuple[str, str]]:
     """Return (name, value) pairs; raises what making a loop raises."""
     wanted = os.environ.get("CASYNCIO_BACKEND")
@@ -62,6 +73,7 @@ def rows() -> list[tuple[str, str]]:
         ("backend", f"{backend} ({backend_reason(wanted, backend)})"),
         ("built in", backends()),
         ("tasks", f"{task_layout()} ({casyncio._stock_tasks_reason or 'native'})"),
+        ("TLS", tls_engine()),
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("debug", "yes" if debug else "no"),

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from casyncio import _backends, _datagrams, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
+from casyncio._tls import Hooks as TlsHooks
 from casyncio._transports import Hooks, TransportTable
 
 if TYPE_CHECKING:  # loading the executors costs as much as all the rest of this package
@@ -60,7 +61,7 @@ def _turn() -> Iterator[None]:
     yield
 
 
-class Loop(_native.Loop, Hooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
+class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"``, ``"io_uring"`` or

@@ -12,7 +12,7 @@ import os
 import socket
 import warnings
 import weakref
-from asyncio import base_events, constants, sslproto, trsock
+from asyncio import base_events, constants, trsock
 from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from casyncio import _native
 # Private names of these are used below; each has a test that names it.
 _base_events: Any = base_events
 _constants: Any = constants
-_sslproto: Any = sslproto
 _trsock: Any = trsock
 
 
@@ -233,33 +232,6 @@ class Hooks:
         call_exception_handler: Any
         call_later: Any
         sock_sendfile: Any
-
-    def _make_ssl_transport(
-        self,
-        rawsock: Any,
-        protocol: Any,
-        sslcontext: Any,
-        waiter: Any = None,
-        *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        extra: dict[str, Any] | None = None,
-        server: Any = None,
-        ssl_handshake_timeout: float | None = _constants.SSL_HANDSHAKE_TIMEOUT,
-        ssl_shutdown_timeout: float | None = _constants.SSL_SHUTDOWN_TIMEOUT,
-    ) -> Any:
-        ssl_protocol = _sslproto.SSLProtocol(
-            self,
-            protocol,
-            sslcontext,
-            waiter,
-            server_side,
-            server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-        )
-        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
-        return ssl_protocol._app_transport
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
         if not isinstance(transp, SocketTransport):

@@ -66,6 +66,7 @@ typedef struct CaLoop {
     size_t queued_before;              /* callbacks that were ready when the
                                           last look at descriptors was over */
     char *read_buffer;                /* owned; NULL until a transport reads */
+    char *tls_buffers;                 /* owned; see transport/tls.h */
     void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */

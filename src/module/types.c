@@ -19,6 +19,7 @@
 #include "transport/sockcall.h"
 #include "transport/sockwatch.h"
 #include "transport/stream.h"
+#include "transport/tls.h"
 
 static int
 make_types(PyObject *module, ca_state *st)
@@ -96,6 +97,23 @@ make_transport_types(PyObject *module, ca_state *st)
         return PyErr_Occurred() ? -1 : 0;
     }
     return PyModule_AddType(module, st->StreamType);
+}
+
+/* TLS, where the base of its transport looks as we think. */
+static int
+make_tls_types(PyObject *module, ca_state *st)
+{
+    st->TlsType = (PyTypeObject *)ca_tls_type_new(module);
+    if (st->TlsType == NULL || PyModule_AddType(module, st->TlsType) < 0 ||
+        PyModule_AddFunctions(module, ca_tls_functions) < 0) {
+        return -1;
+    }
+    st->TlsTransportType = (PyTypeObject *)ca_tls_transport_type_new(module,
+                                                                     st);
+    if (st->TlsTransportType == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyModule_AddType(module, st->TlsTransportType);
 }
 
 /* Datagram transports, where the base has the fields that are known. */
@@ -181,6 +199,7 @@ ca_types_init(PyObject *module, ca_state *st)
 {
     return make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
                    make_transport_types(module, st) < 0 ||
+                   make_tls_types(module, st) < 0 ||
                    make_datagram_type(module, st) < 0 ||
                    make_pipe_types(module) < 0 ||
                    make_sync_types(module, st) < 0 ||

@@ -154,7 +154,14 @@
     X(_on_task_done) \
     X(_decref_socketios) \
     X(_sendto_unusual) \
-    X(_ready)
+    X(_ready) \
+    X(pending) \
+    X(_do_handshake) \
+    X(_do_flush) \
+    X(_do_shutdown) \
+    X(_read_later) \
+    X(_call_eof_received) \
+    X(_start_shutdown)
 
 #define CA_NAME_INDEX(name) CA_STR_##name,
 enum {

@@ -137,6 +137,14 @@ typedef struct ca_state {
     PyObject *StockTransport;          /* strong; asyncio's Transport that has
                                           flow control */
     PyObject *BufferedProtocol;        /* strong; asyncio's class */
+
+    PyTypeObject *TlsType;
+    PyTypeObject *TlsTransportType;    /* NULL: stock's TLS is used */
+    PyObject *TlsProtocol;             /* strong; class of _tls.py, or NULL */
+    PyObject *StockTlsTransport;       /* strong; asyncio.sslproto's class */
+    PyObject *tls_again;              /* strong; exceptions that mean: later */
+    PyObject *tls_states[5];           /* strong; see transport/tls.h */
+
     PyObject *StreamReader;            /* strong; asyncio's classes, */
     PyObject *StreamReaderProtocol;
     PyObject *feed_method;             /* strong; functions of theirs, */

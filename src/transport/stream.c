@@ -16,6 +16,7 @@
 #include "py/sockobj.h"
 #include "transport/acceptor.h"
 #include "transport/reader_feed.h"
+#include "transport/tls.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -261,9 +262,11 @@ ca_stream_set_protocol(CaStream *self, PyObject *protocol)
         return -1;
     }
     bool reader = ca_reader_feed_serves(self->loop->st, protocol);
-    self->protocol_kind = buffered ? CA_PROTOCOL_BUFFERED
-                          : reader ? CA_PROTOCOL_READER
-                                   : CA_PROTOCOL_DATA;
+    bool tls = ca_tls_serves(self->loop->st, protocol);
+    self->protocol_kind = tls        ? CA_PROTOCOL_TLS
+                          : buffered ? CA_PROTOCOL_BUFFERED
+                          : reader   ? CA_PROTOCOL_READER
+                                     : CA_PROTOCOL_DATA;
     self->connected = true;
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     return 0;

@@ -35,6 +35,7 @@ typedef enum {
     CA_PROTOCOL_DATA,                  /* data_received() */
     CA_PROTOCOL_READER,                /* asyncio's own for streams */
     CA_PROTOCOL_BUFFERED,              /* get_buffer(), buffer_updated() */
+    CA_PROTOCOL_TLS,                   /* ours, see tls.h */
 } ca_protocol_kind;
 
 /* Watermarks that somebody has set. */
@@ -198,6 +199,9 @@ void ca_stream_drop_output(CaStream *self);
 /* Offer what is held back to the kernel; 0 or -1.  May run Python. */
 int ca_stream_flush(CaStream *self);
 int ca_stream_flush_held(ca_held *held);
+
+/* Write bytes that somebody else owns; 0 or -1.  May run Python. */
+int ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes);
 
 /* Descriptor ready, in a context that is entered already; 0 or -1. */
 int ca_stream_read(CaStream *self);

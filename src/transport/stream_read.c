@@ -7,11 +7,13 @@
 #include "py/errors.h"
 #include "transport/reader_feed.h"
 #include "transport/stream.h"
+#include "transport/tls.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 #define READ_FAILED "Fatal read error on socket transport"
+#define UPDATED_FAILED "Fatal error: protocol.buffer_updated() call failed."
 #define RECEIVED_FAILED "Fatal error: protocol.data_received() call failed."
 
 static bool
@@ -234,11 +236,26 @@ read_into_buffer(CaStream *self)
                          : ca_stream_call(self, CA_STR_buffer_updated, nbytes);
     Py_XDECREF(nbytes);
     if (done == NULL) {
-        return ca_stream_fail(
-            self, "Fatal error: protocol.buffer_updated() call failed.");
+        return ca_stream_fail(self, UPDATED_FAILED);
     }
     Py_DECREF(done);
     return 0;
+}
+
+static int
+read_tls(CaStream *self)
+{
+    char *buffer = ca_tls_input(self->loop);
+    if (buffer == NULL) {
+        return -1;
+    }
+    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
+    if (n <= 0) {
+        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+    }
+    return ca_tls_received(self->protocol, buffer, (size_t)n) == 0
+               ? 0
+               : ca_stream_fail(self, UPDATED_FAILED);
 }
 
 int
@@ -246,6 +263,9 @@ ca_stream_read(CaStream *self)
 {
     if (!wants_to_read(self) || self->conn_lost > 0 || self->end_queued) {
         return 0;
+    }
+    if (self->protocol_kind == CA_PROTOCOL_TLS) {
+        return read_tls(self);
     }
     return self->protocol_kind == CA_PROTOCOL_BUFFERED ? read_into_buffer(self)
                                                        : read_data(self);

@@ -324,6 +324,14 @@ check_writable(CaStream *self, const char *words)
     return 0;
 }
 
+int
+ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes)
+{
+    return check_writable(self, "write") < 0
+               ? -1
+               : write_bytes(self, NULL, data, nbytes);
+}
+
 /* Write what any object with a buffer holds. */
 static int
 write_object(CaStream *self, PyObject *data)

@@ -4,7 +4,6 @@
 #include <errno.h>
 
 enum {
-    IOV_COUNT = 64,                    /* chunks in one system call */
     FIRST_CHUNKS = 4,
     MOST_IDLE_CHUNKS = 64,             /* what an empty queue may keep */
 };
@@ -64,8 +63,9 @@ int
 ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
                size_t nbytes)
 {
-    PyObject *owner = PyMemoryView_Check(data) ? PyMemoryView_GET_BASE(data)
-                                               : data;
+    PyObject *owner = data != NULL && PyMemoryView_Check(data)
+                          ? PyMemoryView_GET_BASE(data)
+                          : data;
     if (owner != NULL && PyBytes_CheckExact(owner)) {
         return push(queue, Py_NewRef(owner), bytes, nbytes);
     }
@@ -74,14 +74,13 @@ ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
                         : push(queue, copy, PyBytes_AS_STRING(copy), nbytes);
 }
 
-/* Describe up to IOV_COUNT chunks from the front; how many, and how many bytes
- * in all. */
-static int
-peek(ca_wring *ring, struct iovec *iov, size_t *nbytes)
+int
+ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, size_t *nbytes)
 {
+    ca_wring *ring = queue->ring;
     int n = 0;
     *nbytes = 0;
-    for (; n < IOV_COUNT && (uint32_t)n < ring->count; n++) {
+    for (; n < CA_IOV_COUNT && (uint32_t)n < ca_wqueue_count(queue); n++) {
         const ca_chunk *chunk = chunk_at(ring, (uint32_t)n);
         iov[n] = (struct iovec){.iov_base = (void *)chunk->data,
                                 .iov_len = chunk->nbytes};
@@ -90,9 +89,8 @@ peek(ca_wring *ring, struct iovec *iov, size_t *nbytes)
     return n;
 }
 
-/* Take nbytes off the front. */
-static void
-consume(ca_wqueue *queue, size_t nbytes)
+void
+ca_wqueue_consume(ca_wqueue *queue, size_t nbytes)
 {
     ca_wring *ring = queue->ring;
     ring->nbytes -= nbytes;
@@ -118,14 +116,14 @@ ssize_t
 ca_wqueue_drain(ca_wqueue *queue, ca_wqueue_send *send, const void *to, int fd)
 {
     while (ca_wqueue_count(queue) > 0) {
-        struct iovec iov[IOV_COUNT];
+        struct iovec iov[CA_IOV_COUNT];
         size_t offered;
-        int n_iov = peek(queue->ring, iov, &offered);
+        int n_iov = ca_wqueue_peek(queue, iov, &offered);
         ssize_t n = send(to, fd, iov, n_iov);
         if (n < 0) {
             return n;
         }
-        consume(queue, (size_t)n);
+        ca_wqueue_consume(queue, (size_t)n);
         if ((size_t)n < offered) {
             return -EAGAIN;            /* it will not take more now */
         }

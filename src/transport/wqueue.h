@@ -44,9 +44,18 @@ ca_wqueue_nbytes(const ca_wqueue *queue)
 }
 
 /* Append bytes that lie in `data`, bytes-like: by reference when nobody can
- * change them, else a copy.  0 or -1. */
+ * change them, else (or when it is NULL) a copy.  0 or -1. */
 int ca_wqueue_keep(ca_wqueue *queue, PyObject *data, const char *bytes,
                    size_t nbytes);
+
+enum { CA_IOV_COUNT = 64 };            /* chunks in one system call */
+
+/* Describe up to CA_IOV_COUNT chunks from the front; how many, and how many
+ * bytes in all. */
+int ca_wqueue_peek(const ca_wqueue *queue, struct iovec *iov, size_t *nbytes);
+
+/* Take nbytes off the front. */
+void ca_wqueue_consume(ca_wqueue *queue, size_t nbytes);
 
 /* Offers some chunks to the kernel in one system call; bytes or -errno. */
 typedef ssize_t ca_wqueue_send(const void *to, int fd, const struct iovec *iov,

@@ -166,6 +166,22 @@ def loop(new_loop):
     return new_loop()
 
 
+@pytest.fixture(params=["native", "membio"])
+def engine(request, backend, monkeypatch):
+    """Name of the engine that TLS connections of this test use."""
+    if backend == "stock":
+        if request.param == "membio":
+            pytest.skip("stock has no engines")
+        return "stock"
+    from casyncio import _tls
+
+    _tls.choose()
+    if request.param == "native" and _tls._engine != "native":
+        pytest.skip(f"no native engine here: {_tls._reason}")
+    monkeypatch.setattr(_tls, "_engine", request.param)
+    return request.param
+
+
 @pytest.fixture
 def loop_class(loop):
     """Return the class of the loop under test, to be derived from."""

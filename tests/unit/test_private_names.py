@@ -149,6 +149,38 @@ def test_stock_datagram_transport_has_the_methods_that_are_borrowed():
     assert asyncio.DatagramTransport.__basicsize__ == asyncio.BaseTransport.__basicsize__
 
 
+def test_tls_is_made_of_stocks_state_machine():
+    import ssl
+    from asyncio import sslproto
+
+    from casyncio import _tls
+
+    for name in (*_tls.INHERITED, *_tls.REPLACED):
+        assert callable(getattr(sslproto.SSLProtocol, name))
+        assert callable(getattr(_tls.Connection, name))
+    assert [state.name for state in sslproto.SSLProtocolState] == list(_tls._STATES)
+    assert ssl.SSLWantReadError in sslproto.SSLAgainErrors
+    assert issubclass(sslproto._SSLProtocolTransport, asyncio.Transport)
+
+
+def test_the_ssl_object_is_where_native_tls_looks_for_it():
+    import ssl
+
+    from casyncio import _tls
+
+    if not ssl.OPENSSL_VERSION.startswith("OpenSSL "):
+        pytest.skip(f"{ssl.OPENSSL_VERSION} is not driven natively")
+    import _ssl
+
+    if not hasattr(_ssl, "__file__"):
+        pytest.skip("_ssl is built into this interpreter, which hides OpenSSL's functions")
+    assert _tls._find_native() is None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    sslobj = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    assert type(sslobj) is ssl.SSLObject and type(sslobj._sslobj) is _ssl._SSLSocket
+
+
 @pytest.mark.skipif(
     len(inspect.signature(base_events.Server._attach).parameters) < 2,
     reason="servers know their connections from 3.13 on",

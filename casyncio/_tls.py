@@ -1,0 +1,367 @@
+"""TLS: the cold half of native connections.
+
+What runs per message is in ``_native.Tls`` and ``_native.TlsTransport``.  The state machine of a
+connection (handshake, shutdown, timeouts and their words) is asyncio's ``SSLProtocol`` of the
+running Python, inherited; here is what differs from it, and the choice of the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from asyncio import sslproto
+from asyncio.log import logger
+from typing import TYPE_CHECKING, Any
+
+from casyncio import _native
+
+# Private names of it are used below; a test names each.
+_sslproto: Any = sslproto
+ssl: Any = _sslproto.ssl
+
+if TYPE_CHECKING:
+    from casyncio._native import Tls as _Tls
+    from casyncio._native import TlsTransport as _TlsTransport
+else:
+    _Tls = _native.Tls
+    _TlsTransport = getattr(_native, "TlsTransport", object)
+_StockProtocol: Any = _sslproto.SSLProtocol
+_StockTransport: Any = _sslproto._SSLProtocolTransport
+
+_ENGINES = ("native", "membio", "stock")
+_STATES = ("UNWRAPPED", "DO_HANDSHAKE", "WRAPPED", "FLUSHING", "SHUTDOWN")
+
+# What is inherited, and what of it is overridden: a Python without one of them gets its own TLS.
+INHERITED = (
+    "_abort",
+    "_call_eof_received",
+    "_check_handshake_timeout",
+    "_check_shutdown_timeout",
+    "_do_flush",
+    "_do_handshake",
+    "_do_shutdown",
+    "_fatal_error",
+    "_get_extra_info",
+    "_on_handshake_complete",
+    "_on_shutdown_complete",
+    "_resume_reading",
+    "_set_read_buffer_limits",
+    "_set_state",
+    "_set_write_buffer_limits",
+    "_start_handshake",
+    "_start_shutdown",
+    "_wakeup_waiter",
+    "connection_lost",
+    "connection_made",
+    "eof_received",
+)
+REPLACED = (
+    "_control_app_writing",
+    "_control_ssl_reading",
+    "_do_read",
+    "_do_write",
+    "_get_app_transport",
+    "_get_read_buffer_size",
+    "_get_write_buffer_size",
+    "_process_outgoing",
+    "_set_app_protocol",
+    "_write_appdata",
+    "buffer_updated",
+    "get_buffer",
+    "pause_writing",
+    "resume_writing",
+)
+
+
+class _SSLProtocolTransport(_TlsTransport, _StockTransport):
+    """The transport of a TLS connection; made by the loop.
+
+    An ``asyncio.Transport`` in every respect, down to the name.  All its methods belong to the
+    loop's thread.
+    """
+
+    _closed_again = False  # close() was called twice: the end frees the connection, as in asyncio
+
+    def close(self) -> None:
+        """Close the connection when everything written is sent.  Harmless when repeated.
+
+        No more than what has arrived already is received; connection_lost() follows, at the
+        latest after ``ssl_shutdown_timeout`` seconds.  See asyncio, "Base Transport".
+        """
+        if not self._closed:
+            self._closed = True
+            self._ssl_protocol._start_shutdown()
+        elif self._ssl_protocol is not None:
+            self._closed_again = True
+            if self._ssl_protocol._transport is None:
+                self._ssl_protocol = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection under a name, or the default."""
+        connection = self._ssl_protocol
+        return default if connection is None else connection._get_extra_info(name, default)
+
+    def resume_reading(self) -> None:
+        """Undo pause_reading().  Harmless when reading is not paused."""
+        if self._ssl_protocol is not None:
+            self._ssl_protocol._resume_reading()
+
+    def abort(self) -> None:
+        """Close the connection now; what the kernel has not taken is lost."""
+        self._force_close(None)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        self._closed = True
+        if self._ssl_protocol is not None:
+            self._ssl_protocol._abort(exc)
+
+    def _test__append_write_backlog(self, data: bytes) -> None:
+        self._ssl_protocol._append(data)
+
+
+_transport_class: Any = _SSLProtocolTransport
+
+
+class _Nothing:
+    """In the place of attributes that have become native: nothing waits there."""
+
+    __slots__ = ()
+
+    def clear(self) -> None:
+        pass
+
+    def read(self) -> bytes:
+        return b""
+
+
+_NOTHING = _Nothing()
+
+
+class Connection(_Tls, _StockProtocol):
+    """What stands between a transport and the user's protocol: asyncio's ``SSLProtocol``."""
+
+    max_size = 0  # bytes that __init__() reserves; the loop has a buffer for all connections
+    if TYPE_CHECKING:
+        _app_transport: Any
+        _app_transport_created: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._write_backlog = _NOTHING
+        if _engine == "native" and type(self._sslobj) is ssl.SSLObject and self._attach_engine():
+            self._incoming = self._outgoing = _NOTHING
+
+    def _get_app_transport(self) -> Any:
+        if self._app_transport is None:
+            if self._app_transport_created:
+                raise RuntimeError("Creating _SSLProtocolTransport twice")
+            self._app_transport = _transport_class(self._loop, self)
+            self._app_transport_created = True
+        return self._app_transport
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport below is gone: let go of everything, and tell the protocol."""
+        self._drop()
+        transport = self._app_transport
+        super().connection_lost(exc)
+        if transport is not None and transport._closed_again:
+            transport._ssl_protocol = None  # else the protocol may hold it in a cycle
+
+    def _do_shutdown(self) -> None:
+        self._drain()  # what was written goes before close_notify
+        super()._do_shutdown()
+
+    def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None:
+        if shutdown_exc is None:
+            self._drain()  # the transport below sends it before it closes
+        super()._on_shutdown_complete(shutdown_exc)
+
+    def _abort(self, exc: BaseException | None = None) -> None:
+        self._flush()
+        self._set_state(_sslproto.SSLProtocolState.UNWRAPPED)
+        transport = self._transport
+        if transport is not None:
+            transport._force_close(exc)
+
+    def _read_later(self, none: None) -> None:
+        self._loop.call_soon(self._do_read)
+
+    def _flow_failed(self, method: str, exc: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": f"protocol.{method}() failed",
+                "exception": exc,
+                "transport": self._app_transport,
+                "protocol": self,
+            }
+        )
+
+    def _log_lost(self) -> None:
+        logger.warning("SSL connection is closed")
+
+    def _take_over(self, reader: Any) -> None:
+        """Bytes that a StreamReader received and nobody read belong to the handshake."""
+        if reader is not None and reader._buffer:
+            self._feed(bytes(reader._buffer))
+            reader._buffer.clear()
+
+
+# ---- which TLS, and why ----
+
+_engine = ""  # one of _ENGINES; "": nobody has asked yet
+_reason = ""
+
+
+def _find_native() -> str | None:
+    """Return why the native engine cannot be used here; None when it can."""
+    import _ssl
+
+    if not ssl.OPENSSL_VERSION.startswith("OpenSSL "):
+        return f"{ssl.OPENSSL_VERSION} is not OpenSSL"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    sslobj = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    file = getattr(_ssl, "__file__", None)
+    return _native.find_openssl(file or "", sslobj._sslobj, context)
+
+
+def choose() -> tuple[str, str]:
+    """Return the engine that connections get, and why; found out when first asked for.
+
+    ``CASYNCIO_TLS=native|membio|stock`` asks for one.  Raises ValueError for another value.
+    """
+    global _engine, _reason
+    if not _engine:
+        wanted = os.environ.get("CASYNCIO_TLS", "")
+        if wanted not in ("", "auto", *_ENGINES):
+            raise ValueError(f"CASYNCIO_TLS={wanted!r}: not one of {', '.join(_ENGINES)}")
+        _engine, _reason = wanted, f"asked for by CASYNCIO_TLS={wanted}"
+        against = None
+        if wanted in ("", "auto", "native"):
+            against = _find_native()
+            _engine = "membio" if against else "native"
+            _reason = against or "OpenSSL's own functions"
+    return _engine, _reason
+
+
+def _fits() -> bool:
+    return (
+        ssl is not None
+        and _TlsTransport is not object
+        and os.environ.get("CASYNCIO_TLS") != "stock"
+        and os.environ.get("CASYNCIO_TRANSPORTS") != "stock"
+        and all(hasattr(_StockProtocol, name) for name in (*INHERITED, *REPLACED))
+        and tuple(state.name for state in _sslproto.SSLProtocolState) == _STATES
+    )
+
+
+def enable() -> bool:
+    """Make loops use native TLS, where it fits this Python; return whether it does."""
+    if not _fits():
+        return False
+    states = tuple(_sslproto.SSLProtocolState)
+    _native.use_tls(Connection, _StockTransport, states, _sslproto.SSLAgainErrors)
+    return True
+
+
+enabled = enable()
+
+
+def protocol_class() -> Any:
+    """Return the class of TLS connections: ours, or asyncio's."""
+    if not enabled:
+        return _sslproto.SSLProtocol
+    choose()
+    return Connection
+
+
+class Hooks:
+    """The loop's hooks for TLS."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _make_socket_transport: Any
+        call_soon: Any
+        create_future: Any
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        ssl_protocol = protocol_class()(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Upgrade a connection to TLS; return the transport to use from now on.
+
+        What a server's StreamReader has received already and nobody has read is taken for the
+        beginning of the handshake.  Timeouts are in seconds.  Raises TypeError for a context or
+        a transport that will not do, and what the handshake raises.  See asyncio, "TLS Upgrade".
+        """
+        if ssl is None:
+            raise RuntimeError("Python ssl module is not available")
+        if not isinstance(sslcontext, ssl.SSLContext):
+            raise TypeError(
+                f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}"
+            )
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        waiter = self.create_future()
+        ssl_protocol = protocol_class()(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            call_connection_made=False,
+        )
+        # Pause early: nothing may come before connection_made().
+        transport.pause_reading()
+        if server_side and enabled:
+            ssl_protocol._take_over(getattr(protocol, "_stream_reader", None))
+        transport.set_protocol(ssl_protocol)
+        connected = self.call_soon(ssl_protocol.connection_made, transport)
+        resumed = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            connected.cancel()
+            resumed.cancel()
+            raise
+        finally:
+            del waiter
+        return ssl_protocol._app_transport

@@ -1,0 +1,502 @@
+/* tls_native.c - the engine that drives OpenSSL directly.
+ *
+ * The library is the one that Python's _ssl module is linked with: the module
+ * is loaded already, and symbols are looked up through it, so there is never a
+ * second libssl and no header of OpenSSL is needed to build.  What is declared
+ * here is OpenSSL's ABI since 1.1.1.
+ *
+ * The SSL* stays the one that SSLContext.wrap_bio() made: only so do the
+ * context's callbacks (server names, key log) find what they expect.  It lies
+ * in _ssl._SSLSocket behind a weak reference that is NULL and before a pointer
+ * to the context; ca_tls_native_find() looks for that pattern and asks
+ * SSL_get_SSL_CTX() whether the SSL* belongs to the context, and each
+ * connection asks again.
+ *
+ * Its two memory BIOs are replaced by one of ours, the wire: it reads the
+ * received bytes where they lie and gathers what is to be sent.  OpenSSL calls
+ * it without the interpreter lock during a handshake, so it is plain C.  It
+ * belongs to the BIO and lives as long as that, since users may keep the
+ * SSLObject.
+ */
+#include "transport/stream.h"
+#include "transport/tls.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SSL_ERROR_SSL = 1,
+    SSL_ERROR_ZERO_RETURN = 6,
+    BIO_CTRL_EOF = 2,
+    BIO_CTRL_PENDING = 10,
+    BIO_CTRL_FLUSH = 11,
+    BIO_CTRL_DUP = 12,
+    BIO_CTRL_WPENDING = 13,
+    BIO_FLAGS_READ_AGAIN = 0x01 | 0x08, /* READ, SHOULD_RETRY */
+    BIO_FLAGS_RWS_AND_RETRY = 0x0f,
+    BIO_TYPE_SOURCE_SINK = 0x0400,
+    OUT_MIN = 2048,                    /* first size of the output, bytes */
+    OUT_KEPT = 4096,                   /* an idle connection keeps so much */
+};
+
+typedef struct bio BIO;
+typedef struct bio_method BIO_METHOD;
+
+/* The functions of OpenSSL that are used, in the order of `symbols`. */
+typedef struct {
+    void *(*SSL_get_SSL_CTX)(const void *ssl);
+    int (*SSL_read_ex)(void *ssl, void *buffer, size_t size, size_t *done);
+    int (*SSL_write_ex)(void *ssl, const void *data, size_t n, size_t *done);
+    int (*SSL_get_error)(const void *ssl, int result);
+    void (*SSL_set_bio)(void *ssl, BIO *rbio, BIO *wbio);
+    void (*ERR_clear_error)(void);
+    BIO *(*BIO_new)(const BIO_METHOD *method);
+    int (*BIO_free)(BIO *bio);
+    int (*BIO_up_ref)(BIO *bio);
+    void (*BIO_set_data)(BIO *bio, void *data);
+    void *(*BIO_get_data)(BIO *bio);
+    void (*BIO_set_init)(BIO *bio, int init);
+    void (*BIO_set_flags)(BIO *bio, int flags);
+    void (*BIO_clear_flags)(BIO *bio, int flags);
+    int (*BIO_get_new_index)(void);
+    BIO_METHOD *(*BIO_meth_new)(int type, const char *name);
+    int (*BIO_meth_set_read)(BIO_METHOD *m, int (*f)(BIO *, char *, int));
+    int (*BIO_meth_set_write)(BIO_METHOD *m,
+                              int (*f)(BIO *, const char *, int));
+    int (*BIO_meth_set_ctrl)(BIO_METHOD *m,
+                             long (*f)(BIO *, int, long, void *));
+    int (*BIO_meth_set_destroy)(BIO_METHOD *m, int (*f)(BIO *));
+} functions;
+
+static const char *const symbols[] = {
+    "SSL_get_SSL_CTX",   "SSL_read_ex",
+    "SSL_write_ex",      "SSL_get_error",
+    "SSL_set_bio",       "ERR_clear_error",
+    "BIO_new",           "BIO_free",
+    "BIO_up_ref",        "BIO_set_data",
+    "BIO_get_data",      "BIO_set_init",
+    "BIO_set_flags",     "BIO_clear_flags",
+    "BIO_get_new_index", "BIO_meth_new",
+    "BIO_meth_set_read", "BIO_meth_set_write",
+    "BIO_meth_set_ctrl", "BIO_meth_set_destroy",
+};
+enum { N_SYMBOLS = sizeof(symbols) / sizeof(symbols[0]) };
+_Static_assert(sizeof(functions) == N_SYMBOLS * sizeof(void *),
+               "a name for every function");
+
+/* Of the process, as the library is; every interpreter finds the same. */
+static functions lib;
+static BIO_METHOD *wire_method;
+static PyTypeObject *socket_type;      /* borrowed: compared, never followed */
+static size_t ssl_word;                /* where the SSL* is, in words */
+
+typedef struct ca_tls_wire {
+    BIO *bio;                          /* borrowed: it owns us */
+    const char *in;                    /* what was offered and is not used:
+                                          somebody's memory, or in `kept` */
+    size_t in_length;
+    char *kept;                        /* owned; NULL: nothing */
+    char *out;                         /* owned; NULL: nothing */
+    size_t out_length;
+    size_t out_cap;
+} wire_t;
+
+/* ---- the BIO ---- */
+
+static int
+wire_read(BIO *bio, char *buffer, int size)
+{
+    wire_t *wire = lib.BIO_get_data(bio);
+    lib.BIO_clear_flags(bio, BIO_FLAGS_RWS_AND_RETRY);
+    if (wire->in_length == 0 || size <= 0) {
+        lib.BIO_set_flags(bio, BIO_FLAGS_READ_AGAIN);
+        return -1;
+    }
+    size_t n = Py_MIN((size_t)size, wire->in_length);
+    memcpy(buffer, wire->in, n);
+    wire->in += n;
+    wire->in_length -= n;
+    return (int)n;
+}
+
+static int
+wire_write(BIO *bio, const char *data, int size)
+{
+    wire_t *wire = lib.BIO_get_data(bio);
+    size_t nbytes = size < 0 ? 0 : (size_t)size;
+    size_t cap = wire->out_cap == 0 ? OUT_MIN : wire->out_cap;
+    lib.BIO_clear_flags(bio, BIO_FLAGS_RWS_AND_RETRY);
+    while (cap - wire->out_length < nbytes) {
+        cap *= 2;
+    }
+    if (cap != wire->out_cap) {
+        char *out = realloc(wire->out, cap);
+        if (out == NULL) {
+            return -1;
+        }
+        wire->out = out;
+        wire->out_cap = cap;
+    }
+    memcpy(wire->out + wire->out_length, data, nbytes);
+    wire->out_length += nbytes;
+    return size;
+}
+
+static long
+wire_ctrl(BIO *bio, int what, long Py_UNUSED(number), void *Py_UNUSED(more))
+{
+    const wire_t *wire = lib.BIO_get_data(bio);
+    switch (what) {
+    case BIO_CTRL_PENDING:
+        return (long)wire->in_length;
+    case BIO_CTRL_WPENDING:
+        return (long)wire->out_length;
+    case BIO_CTRL_FLUSH:
+    case BIO_CTRL_DUP:
+        return 1;
+    case BIO_CTRL_EOF:
+    default:
+        return 0;
+    }
+}
+
+static int
+wire_destroy(BIO *bio)
+{
+    wire_t *wire = lib.BIO_get_data(bio);
+    if (wire != NULL) {
+        free(wire->kept);
+        free(wire->out);
+        free(wire);
+        lib.BIO_set_data(bio, NULL);
+    }
+    return 1;
+}
+
+static wire_t *
+wire_new(void)
+{
+    wire_t *wire = calloc(1, sizeof(*wire));
+    BIO *bio = wire == NULL ? NULL : lib.BIO_new(wire_method);
+    if (bio == NULL) {
+        free(wire);
+        return NULL;
+    }
+    wire->bio = bio;
+    lib.BIO_set_data(bio, wire);
+    lib.BIO_set_init(bio, 1);
+    return wire;
+}
+
+/* ---- finding the library and the SSL* ---- */
+
+static bool
+load_functions(const char *file)
+{
+    void *handle = dlopen(file, RTLD_NOW | RTLD_NOLOAD);
+    if (handle == NULL) {
+        return false;
+    }
+    functions found;
+    for (int i = 0; i < N_SYMBOLS; i++) {
+        void *symbol = dlsym(handle, symbols[i]);
+        if (symbol == NULL) {
+            (void)dlclose(handle);
+            return false;
+        }
+        memcpy((char *)&found + (size_t)i * sizeof(symbol), &symbol,
+               sizeof(symbol));
+    }
+    lib = found;                       /* the handle stays open with it */
+    return true;
+}
+
+static bool
+make_method(void)
+{
+    int index = lib.BIO_get_new_index();
+    BIO_METHOD *method = index < 0
+                             ? NULL
+                             : lib.BIO_meth_new(index | BIO_TYPE_SOURCE_SINK,
+                                                "casyncio");
+    if (method == NULL || !lib.BIO_meth_set_read(method, wire_read) ||
+        !lib.BIO_meth_set_write(method, wire_write) ||
+        !lib.BIO_meth_set_ctrl(method, wire_ctrl) ||
+        !lib.BIO_meth_set_destroy(method, wire_destroy)) {
+        return false;
+    }
+    wire_method = method;
+    return true;
+}
+
+/* The word of an _ssl._SSLSocket at `i` if the pattern is there, else NULL. */
+static void *
+ssl_at(PyObject *sslobj, size_t i, PyObject *context)
+{
+    void *const *words = (void *const *)sslobj;
+    void *const *of_context = (void *const *)context;
+    size_t head = sizeof(PyObject) / sizeof(void *);
+    if (words[i - 1] != NULL || words[i] == NULL || words[i + 1] != context) {
+        return NULL;
+    }
+    return lib.SSL_get_SSL_CTX(words[i]) == of_context[head] ? words[i] : NULL;
+}
+
+const char *
+ca_tls_native_find(const char *file, PyObject *sslobj, PyObject *context)
+{
+    size_t head = sizeof(PyObject) / sizeof(void *);
+    size_t words = (size_t)Py_TYPE(sslobj)->tp_basicsize / sizeof(void *);
+    if (socket_type != NULL && socket_type == Py_TYPE(sslobj)) {
+        return NULL;
+    }
+    if (wire_method == NULL && !load_functions(file)) {
+        return "its _ssl module does not show the functions of OpenSSL";
+    }
+    if (wire_method == NULL && !make_method()) {
+        return "OpenSSL made no BIO";
+    }
+    for (size_t i = head + 1; i + 1 < words; i++) {
+        if (ssl_at(sslobj, i, context) != NULL) {
+            ssl_word = i;
+            socket_type = Py_TYPE(sslobj);
+            return NULL;
+        }
+    }
+    return "its SSL objects look other than the known ones";
+}
+
+int
+ca_tls_native_attach(CaTls *self)
+{
+    PyObject *raw = PyObject_GetAttrString(self->sslobj, "_sslobj");
+    PyObject *context = PyObject_GetAttrString(self->sslobj, "context");
+    PyErr_Clear();
+    void *ssl = NULL;
+    int result = 0;
+    if (raw != NULL && context != NULL && socket_type != NULL &&
+        Py_TYPE(raw) == socket_type) {
+        ssl = ssl_at(raw, ssl_word, context);
+    }
+    if (ssl != NULL) {
+        wire_t *wire = wire_new();
+        if (wire == NULL) {
+            PyErr_NoMemory();
+            result = -1;
+        } else {
+            (void)lib.BIO_up_ref(wire->bio); /* one for us, one for it */
+            lib.SSL_set_bio(ssl, wire->bio, wire->bio);
+            self->ssl = ssl;
+            self->ssl_owner = Py_NewRef(raw);
+            self->wire = wire;
+            self->engine = &ca_tls_native;
+            result = 1;
+        }
+    }
+    Py_XDECREF(raw);
+    Py_XDECREF(context);
+    return result;
+}
+
+void
+ca_tls_native_detach(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    self->wire = NULL;
+    self->ssl = NULL;
+    Py_CLEAR(self->ssl_owner);
+    if (wire != NULL) {
+        (void)lib.BIO_free(wire->bio);
+    }
+}
+
+/* ---- the engine ---- */
+
+/* Append to what is kept. */
+static int
+keep(wire_t *wire, const char *data, size_t nbytes)
+{
+    char *kept = malloc(wire->in_length + nbytes);
+    if (kept == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(kept, wire->in, wire->in_length);
+    memcpy(kept + wire->in_length, data, nbytes);
+    free(wire->kept);
+    wire->in = wire->kept = kept;
+    wire->in_length += nbytes;
+    return 0;
+}
+
+static int
+native_offer(CaTls *self, const char *data, size_t nbytes)
+{
+    if (self->wire->in_length > 0) {
+        return keep(self->wire, data, nbytes);
+    }
+    self->wire->in = data;
+    self->wire->in_length = nbytes;
+    return 0;
+}
+
+static int
+native_settle(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    if (wire == NULL) {
+        return 0;
+    }
+    if (wire->in_length == 0) {
+        free(wire->kept);
+        wire->kept = NULL;
+        wire->in = NULL;
+        return 0;
+    }
+    if (wire->kept != NULL) {
+        return 0;                      /* `in` points there */
+    }
+    const char *in = wire->in;
+    size_t nbytes = wire->in_length;
+    wire->in_length = 0;
+    return keep(wire, in, nbytes);
+}
+
+/* The exception for what stands in OpenSSL's queue: SSLObject.read() fails
+ * again, at once, and words it. */
+static Py_ssize_t
+raise_queued(CaTls *self)
+{
+    PyObject *done = PyObject_CallMethod(self->sslobj, "read", "i", 1);
+    if (done != NULL) {
+        Py_DECREF(done);
+        PyErr_SetString(PyExc_OSError, "OpenSSL failed without saying why");
+    }
+    return CA_TLS_ERROR;
+}
+
+static Py_ssize_t
+native_outcome(CaTls *self, int result)
+{
+    int code = lib.SSL_get_error(self->ssl, result);
+    if (code == SSL_ERROR_ZERO_RETURN) {
+        return CA_TLS_EOF;
+    }
+    return code == SSL_ERROR_SSL ? raise_queued(self) : CA_TLS_AGAIN;
+}
+
+static Py_ssize_t
+native_read(CaTls *self, char *buffer, size_t size)
+{
+    size_t n = 0;
+    lib.ERR_clear_error();
+    int result = lib.SSL_read_ex(self->ssl, buffer, size, &n);
+    return result > 0 ? (Py_ssize_t)n : native_outcome(self, result);
+}
+
+static Py_ssize_t
+native_write(CaTls *self, const char *data, size_t nbytes)
+{
+    size_t n = 0;
+    lib.ERR_clear_error();
+    int result = lib.SSL_write_ex(self->ssl, data, nbytes, &n);
+    if (result > 0) {
+        return (Py_ssize_t)n;
+    }
+    Py_ssize_t outcome = native_outcome(self, result);
+    return outcome == CA_TLS_EOF ? CA_TLS_AGAIN : outcome;
+}
+
+static size_t
+native_pending_in(const CaTls *self)
+{
+    return self->wire->in_length;
+}
+
+static size_t
+native_pending_out(const CaTls *self)
+{
+    return self->wire->out_length;
+}
+
+/* The transport below if it is our own and nobody changed it; else NULL. */
+static CaStream *
+plain_stream_borrow(const CaTls *self)
+{
+    PyObject *transport = self->transport;
+    bool plain = (PyObject *)Py_TYPE(transport) ==
+                     self->loop->st->SocketTransport &&
+                 !ca_object_has_dict(transport);
+    return plain ? (CaStream *)transport : NULL;
+}
+
+static int
+send_through(CaTls *self, const char *data, size_t nbytes)
+{
+    CaStream *stream = plain_stream_borrow(self);
+    if (stream != NULL) {
+        return ca_stream_write_memory(stream, data, nbytes);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
+    PyObject *done = bytes == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               self->transport,
+                               ca_tls_name(self, CA_STR_write), bytes);
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+native_send(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    if (wire == NULL || wire->out_length == 0 ||
+        ca_tls_missing(self->transport)) {
+        return 0;
+    }
+    /* Sending may run Python, which may write again. */
+    char *out = wire->out;
+    size_t nbytes = wire->out_length;
+    size_t cap = wire->out_cap;
+    wire->out = NULL;
+    wire->out_length = wire->out_cap = 0;
+    Py_INCREF(self);
+    int result = send_through(self, out, nbytes);
+    wire = self->wire;
+    if (wire != NULL && wire->out == NULL && cap <= OUT_KEPT) {
+        wire->out = out;
+        wire->out_cap = cap;
+    } else {
+        free(out);
+    }
+    Py_DECREF(self);
+    return result;
+}
+
+static void
+native_drop(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    if (wire != NULL) {
+        free(wire->kept);
+        free(wire->out);
+        wire->in = wire->kept = wire->out = NULL;
+        wire->in_length = wire->out_length = wire->out_cap = 0;
+    }
+}
+
+const ca_tls_engine ca_tls_native = {
+    .name = "native",
+    .offer = native_offer,
+    .settle = native_settle,
+    .read = native_read,
+    .write = native_write,
+    .pending_in = native_pending_in,
+    .pending_out = native_pending_out,
+    .send = native_send,
+    .drop = native_drop,
+};

@@ -1,0 +1,431 @@
+/* tls_read.c - from bytes of the wire to the user's protocol.
+ *
+ * Everything that came is decrypted before the protocol hears of it, in one
+ * piece; what came before an end or an error is delivered first.  A protocol
+ * with a buffer of its own gets it decrypted there.
+ */
+#include "loop/ready.h"
+#include "py/errors.h"
+#include "transport/reader_feed.h"
+#include "transport/stream.h"
+#include "transport/tls.h"
+
+#include <stdlib.h>
+
+/* asyncio's SSLProtocol says so for everything that fails between. */
+#define SSL_FAILED "Fatal error on SSL protocol"
+
+static PyObject *
+name_of(const CaTls *self, int which)
+{
+    return ca_tls_name(self, which);
+}
+
+char *
+ca_tls_input(CaLoop *loop)
+{
+    if (loop->tls_buffers == NULL) {
+        loop->tls_buffers = malloc(2 * (size_t)CA_READ_BUFFER_SIZE);
+        if (loop->tls_buffers == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return loop->tls_buffers;
+}
+
+char *
+ca_tls_plain(CaLoop *loop)
+{
+    char *input = ca_tls_input(loop);
+    return input == NULL ? NULL : input + CA_READ_BUFFER_SIZE;
+}
+
+int
+ca_tls_call(CaTls *self, int name)
+{
+    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self,
+                                               name_of(self, name));
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+ca_tls_fail(CaTls *self)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *text = PyUnicode_FromString(SSL_FAILED);
+    PyObject *done = text == NULL ? NULL
+                                  : PyObject_CallMethodObjArgs(
+                                        (PyObject *)self,
+                                        name_of(self, CA_STR__fatal_error),
+                                        exc, text, NULL);
+    Py_XDECREF(text);
+    Py_XDECREF(done);
+    Py_DECREF(exc);
+    return done == NULL ? -1 : 0;
+}
+
+/* Call protocol.name(arg); 0 or -1. */
+static int
+tell(CaTls *self, int name, PyObject *arg)
+{
+    PyObject *protocol = Py_NewRef(self->protocol);
+    PyObject *done = PyObject_CallMethodOneArg(protocol, name_of(self, name),
+                                               arg);
+    Py_DECREF(protocol);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* ---- protocols that take bytes ---- */
+
+static int
+deliver(CaTls *self, const char *data, size_t nbytes)
+{
+    ca_state *st = self->loop->st;
+    if (self->protocol_kind == CA_PROTOCOL_READER) {
+        PyObject *protocol = Py_NewRef(self->protocol);
+        int fed = ca_reader_feed(st, protocol, data, nbytes);
+        Py_DECREF(protocol);
+        if (fed != 0) {
+            return fed > 0 ? 0 : -1;
+        }
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
+    int result = bytes == NULL ? -1 : tell(self, CA_STR_data_received, bytes);
+    Py_XDECREF(bytes);
+    return result;
+}
+
+/* Decrypt until memory is full or nothing is left: bytes; *end is what stopped
+ * it, CA_TLS_*, or 1 when it was the memory. */
+static size_t
+fill(CaTls *self, char *buffer, size_t size, Py_ssize_t *end)
+{
+    size_t filled = 0;
+    while (filled < size) {
+        Py_ssize_t n = self->engine->read(self, buffer + filled,
+                                          size - filled);
+        if (n <= 0) {
+            *end = n;
+            return filled;
+        }
+        filled += (size_t)n;
+    }
+    *end = 1;
+    return filled;
+}
+
+/* Decrypt and deliver once; CA_TLS_*, or 1 when there may be more. */
+static Py_ssize_t
+read_once(CaTls *self)
+{
+    char *plain = ca_tls_plain(self->loop);
+    Py_ssize_t end;
+    if (plain == NULL) {
+        return CA_TLS_ERROR;
+    }
+    size_t nbytes = fill(self, plain, CA_READ_BUFFER_SIZE, &end);
+    if (nbytes > 0) {
+        PyObject *exc = PyErr_GetRaisedException();
+        if (deliver(self, plain, nbytes) < 0) {
+            end = CA_TLS_ERROR;
+        }
+        ca_error_restore(exc);
+    }
+    return end;
+}
+
+/* ---- protocols with a buffer ---- */
+
+/* protocol.get_buffer(hint), writable and not empty; 0 or -1. */
+static int
+get_buffer(CaTls *self, Py_buffer *view)
+{
+    PyObject *hint = PyLong_FromSize_t(self->engine->pending_in(self));
+    PyObject *protocol = Py_NewRef(self->protocol);
+    PyObject *buffer = hint == NULL
+                           ? NULL
+                           : PyObject_CallMethodOneArg(
+                                 protocol, name_of(self, CA_STR_get_buffer),
+                                 hint);
+    Py_DECREF(protocol);
+    Py_XDECREF(hint);
+    int result = buffer == NULL
+                     ? -1
+                     : PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);
+    Py_XDECREF(buffer);
+    if (result == 0 && view->len == 0) {
+        PyBuffer_Release(view);
+        PyErr_SetString(PyExc_RuntimeError,
+                        "get_buffer() returned an empty buffer");
+        result = -1;
+    }
+    return result;
+}
+
+/* Come back for what did not fit, behind what is queued. */
+static int
+queue_read(CaTls *self)
+{
+    PyObject *done = PyObject_CallMethodOneArg(
+        (PyObject *)self, name_of(self, CA_STR__read_later), Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static Py_ssize_t
+read_buffered(CaTls *self)
+{
+    Py_buffer view;
+    Py_ssize_t end;
+    if (get_buffer(self, &view) < 0) {
+        return CA_TLS_ERROR;
+    }
+    size_t nbytes = fill(self, view.buf, (size_t)view.len, &end);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyBuffer_Release(&view);
+    if (end > 0 && queue_read(self) < 0) {
+        end = CA_TLS_ERROR;
+    }
+    if (nbytes > 0 && end != CA_TLS_ERROR) {
+        PyObject *number = PyLong_FromSize_t(nbytes);
+        if (number == NULL || tell(self, CA_STR_buffer_updated, number) < 0) {
+            end = CA_TLS_ERROR;
+        }
+        Py_XDECREF(number);
+    }
+    ca_error_restore(exc);
+    return end > 0 ? CA_TLS_AGAIN : end;
+}
+
+/* ---- both ---- */
+
+static bool
+may_read(const CaTls *self)
+{
+    return !self->reading_paused && !ca_tls_missing(self->protocol) &&
+           (ca_tls_in_state(self, CA_TLS_WRAPPED) ||
+            ca_tls_in_state(self, CA_TLS_FLUSHING));
+}
+
+/* Pause or resume the transport below, as much waits for us; 0 or -1. */
+static int
+control_reading(CaTls *self)
+{
+    double size = (double)self->engine->pending_in(self);
+    bool paused = self->lower_reading_paused;
+    bool full = size > 0 && size >= self->marks[CA_TLS_IN_HIGH];
+    bool low = size <= self->marks[CA_TLS_IN_LOW];
+    if (paused ? !low : !full) {
+        return 0;
+    }
+    if (ca_tls_missing(self->transport)) {
+        return 0;
+    }
+    self->lower_reading_paused = !paused;
+    PyObject *done = PyObject_CallMethodNoArgs(
+        self->transport,
+        name_of(self, paused ? CA_STR_resume_reading : CA_STR_pause_reading));
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Feed the protocol until nothing is left or it wants no more; 0 or -1. */
+static int
+feed(CaTls *self)
+{
+    Py_ssize_t end = 1;
+    while (end > 0 && may_read(self)) {
+        end = self->protocol_kind == CA_PROTOCOL_BUFFERED ? read_buffered(self)
+                                                          : read_once(self);
+    }
+    if (end == CA_TLS_EOF) {
+        return ca_tls_call(self, CA_STR__call_eof_received) < 0
+                   ? -1
+                   : ca_tls_call(self, CA_STR__start_shutdown);
+    }
+    return end == CA_TLS_ERROR ? -1 : 0;
+}
+
+int
+ca_tls_read(CaTls *self)
+{
+    if (!ca_tls_in_state(self, CA_TLS_WRAPPED) &&
+        !ca_tls_in_state(self, CA_TLS_FLUSHING)) {
+        return 0;
+    }
+    int result = 0;
+    if (may_read(self)) {
+        result = feed(self);
+        if (result == 0) {
+            result = ca_tls_is_held(self) ? ca_tls_process_outgoing(self)
+                                          : ca_tls_drain(self, false);
+        }
+    }
+    if (result == 0) {
+        result = control_reading(self);
+    }
+    return result < 0 ? ca_tls_fail(self) : 0;
+}
+
+/* ---- from the transport below ---- */
+
+bool
+ca_tls_serves(const ca_state *st, PyObject *protocol)
+{
+    return st->TlsProtocol != NULL &&
+           (PyObject *)Py_TYPE(protocol) == st->TlsProtocol;
+}
+
+/* What arriving bytes mean in the state of the connection; 0 or -1. */
+static int
+act(CaTls *self)
+{
+    if (ca_tls_in_state(self, CA_TLS_WRAPPED)) {
+        return ca_tls_read(self);
+    }
+    if (ca_tls_in_state(self, CA_TLS_DO_HANDSHAKE)) {
+        return ca_tls_call(self, CA_STR__do_handshake);
+    }
+    if (ca_tls_in_state(self, CA_TLS_FLUSHING)) {
+        return ca_tls_call(self, CA_STR__do_flush);
+    }
+    if (ca_tls_in_state(self, CA_TLS_SHUTDOWN)) {
+        return ca_tls_call(self, CA_STR__do_shutdown);
+    }
+    self->engine->drop(self);          /* nobody will read it */
+    return 0;
+}
+
+int
+ca_tls_received(PyObject *op, const char *data, size_t nbytes)
+{
+    CaTls *self = (CaTls *)Py_NewRef(op);
+    int result = self->loop == NULL ? -1
+                                    : self->engine->offer(self, data, nbytes);
+    if (result == 0) {
+        result = act(self);
+        PyObject *exc = PyErr_GetRaisedException();
+        if (self->engine->settle(self) < 0) {
+            result = -1;
+        }
+        ca_error_restore(exc);
+    }
+    Py_DECREF(op);
+    return result;
+}
+
+PyDoc_STRVAR(buffer_updated_doc,
+"buffer_updated($self, nbytes, /)\n--\n\n"
+"Take so many bytes of the wire from the buffer of get_buffer().");
+
+static PyObject *
+tls_py_buffer_updated(PyObject *op, PyObject *number)
+{
+    CaTls *self = (CaTls *)op;
+    Py_ssize_t nbytes = PyLong_AsSsize_t(number);
+    PyObject *buffer = self->buffer;
+    if (nbytes == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (buffer == NULL || nbytes < 0 ||
+        nbytes > PyByteArray_GET_SIZE(buffer)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "more bytes than get_buffer() gave room for");
+        return NULL;
+    }
+    Py_INCREF(buffer);
+    int result = ca_tls_received(op, PyByteArray_AS_STRING(buffer),
+                                 (size_t)nbytes);
+    Py_DECREF(buffer);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(get_buffer_doc,
+"get_buffer($self, n, /)\n--\n\n"
+"Return memory for bytes of the wire, for transports that are not native.");
+
+static PyObject *
+tls_py_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
+{
+    CaTls *self = (CaTls *)op;
+    if (self->buffer == NULL) {
+        self->buffer = PyByteArray_FromStringAndSize(NULL, 64 * 1024);
+        if (self->buffer == NULL) {
+            return NULL;
+        }
+    }
+    return PyMemoryView_FromObject(self->buffer);
+}
+
+PyDoc_STRVAR(_feed_doc,
+"_feed($self, data, /)\n--\n\n"
+"Take bytes of the wire that somebody else received, before the handshake.");
+
+static PyObject *
+tls_py__feed(PyObject *op, PyObject *data)
+{
+    CaTls *self = (CaTls *)op;
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    int result = self->engine->offer(self, view.buf, (size_t)view.len);
+    if (result == 0) {
+        result = self->engine->settle(self);
+    }
+    PyBuffer_Release(&view);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(_do_read_doc,
+"_do_read($self)\n--\n\n"
+"Decrypt what there is and feed the protocol.");
+
+static PyObject *
+tls_py__do_read(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaTls *self = (CaTls *)op;
+    int result = ca_tls_read(self);
+    if (result == 0) {
+        result = self->engine->settle(self);
+    }
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(_control_ssl_reading_doc,
+"_control_ssl_reading($self)\n--\n\n"
+"Pause or resume the transport below, as the marks say.");
+
+static PyObject *
+tls_py__control_ssl_reading(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return control_reading((CaTls *)op) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(_get_read_buffer_size_doc,
+"_get_read_buffer_size($self)\n--\n\n"
+"Return how many bytes of the wire wait to be decrypted.");
+
+static PyObject *
+tls_py__get_read_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaTls *self = (CaTls *)op;
+    return PyLong_FromSize_t(self->engine->pending_in(self));
+}
+
+PyMethodDef ca_tls_read_methods[] = {
+    {"get_buffer", tls_py_get_buffer, METH_O, get_buffer_doc},
+    {"buffer_updated", tls_py_buffer_updated, METH_O, buffer_updated_doc},
+    {"_feed", tls_py__feed, METH_O, _feed_doc},
+    {"_do_read", tls_py__do_read, METH_NOARGS, _do_read_doc},
+    {"_control_ssl_reading", tls_py__control_ssl_reading, METH_NOARGS,
+     _control_ssl_reading_doc},
+    {"_get_read_buffer_size", tls_py__get_read_buffer_size, METH_NOARGS,
+     _get_read_buffer_size_doc},
+    {0},
+};
