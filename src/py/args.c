@@ -103,7 +103,9 @@ ca_stock_call(PyObject *owner, PyObject *name, PyObject *self,
         goto done;
     }
     all[0] = self;
-    memcpy(all + 1, args, (size_t)(nargs + nkw) * sizeof(*all));
+    if (nargs + nkw > 0) {             /* else args may be NULL */
+        memcpy(all + 1, args, (size_t)(nargs + nkw) * sizeof(*all));
+    }
     result = PyObject_Vectorcall(method, all, (size_t)nargs + 1, kwnames);
 
 done:
