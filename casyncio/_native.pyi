@@ -136,7 +136,7 @@ class Future(asyncio.Future[_T]):
     def set_result(self, result: _T, /) -> None: ...
 
 @disjoint_base
-class Task(asyncio.Task[_T]):
+class Task(asyncio.Task[_T], Future[_T]):  # type: ignore[misc]
     @property
     def _callbacks(self) -> list[tuple[Callable[[Any], Any], Context]] | None: ...  # type: ignore[override]
     def add_done_callback(

@@ -41,14 +41,32 @@ make_types(PyObject *module, ca_state *st)
     return ca_overrides_init(st);
 }
 
+/* `bases`: a type, a tuple of them, or NULL. */
 static PyTypeObject *
-make_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base)
+make_type(PyObject *module, PyType_Spec *spec, void *bases)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, bases);
     if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
         Py_CLEAR(type);
     }
     return (PyTypeObject *)type;
+}
+
+/* A Task of ours is a Future of ours too, as asyncio's is of asyncio's.  Ours
+ * adds no field to asyncio's Future, so the two bases agree. */
+static PyTypeObject *
+make_task_type(PyObject *module, ca_state *st)
+{
+    if (st->FutureType == NULL) {
+        return NULL;
+    }
+    PyObject *bases = PyTuple_Pack(2, st->StockTask, st->FutureType);
+    PyTypeObject *type = NULL;
+    if (bases != NULL) {
+        type = make_type(module, &ca_task_spec, bases);
+        Py_DECREF(bases);
+    }
+    return type;
 }
 
 /* Future and Task, where the mirror has the size of the base. */
@@ -67,7 +85,7 @@ make_task_types(PyObject *module, ca_state *st)
         return 0;
     }
     st->FutureType = make_type(module, &ca_future_spec, st->StockFuture);
-    st->TaskType = make_type(module, &ca_task_spec, st->StockTask);
+    st->TaskType = make_task_type(module, st);
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
     if (st->FutureType == NULL || st->TaskType == NULL ||
         st->FutureIterType == NULL) {

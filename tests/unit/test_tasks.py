@@ -2005,3 +2005,11 @@ def test_partial_and_bound_callbacks_of_tasks_show_as_on_asyncio(same_outcome):
         return shown, clean(repr(task))
 
     same_outcome(act)
+
+
+@pytest.mark.ours("that is what the types of casyncio are called")
+def test_a_task_of_ours_is_a_future_of_ours():
+    import casyncio
+
+    assert issubclass(casyncio.Task, casyncio.Future) == issubclass(asyncio.Task, asyncio.Future)
+    assert issubclass(casyncio.Task, asyncio.Task)
