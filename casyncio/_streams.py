@@ -91,13 +91,21 @@ def _ended(transport: Any, task: Any) -> None:
     types.FunctionType(_callback_code, vars(_streams), "callback", None, closure)(task)
 
 
+# What the callback of the known Pythons uses.
+_CALLBACK_NAMES = {"cancelled", "close", "exception", "_loop", "call_exception_handler"}
+
+
 def _find_callback_code() -> Any:
-    """Return the code of what stock's ``connection_made()`` lets the task call."""
-    codes = asyncio.StreamReaderProtocol.connection_made.__code__.co_consts
-    found = [code for code in codes if getattr(code, "co_name", None) == "callback"]
-    return (
-        found[0] if len(found) == 1 and {*found[0].co_freevars} <= {"self", "transport"} else None
+    """Return the code of what the task of stock's ``connection_made()`` calls, if it is known."""
+    made = asyncio.StreamReaderProtocol.connection_made.__code__
+    found = [code for code in made.co_consts if getattr(code, "co_name", None) == "callback"]
+    known = (
+        len(found) == 1
+        and {*found[0].co_freevars} <= {"self", "transport"}
+        and {*found[0].co_names} <= _CALLBACK_NAMES
+        and {"coroutines", "iscoroutine"} <= {*made.co_names}  # which _Handlers stands for
     )
+    return found[0] if known else None
 
 
 _callback_code = _find_callback_code()

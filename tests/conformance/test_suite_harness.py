@@ -36,7 +36,7 @@ def outcomes(report):
     [("FailingLoop", "error"), ("CrashingLoop", "crash"), ("HangingLoop", "timeout")],
 )
 def test_a_broken_loop_costs_the_test_that_hit_it_and_no_other(loop, outcome):
-    report = run_sample(loop, retries=0, timeout=2.0)
+    report = run_sample(loop, retries=0, timeout=20.0)
     assert outcomes(report) == {BEFORE: "pass", TIMER: outcome, AFTER: "pass", LUCKY: "pass"}
     assert list(report.bad()) == [TIMER]
     assert report.notes == []
@@ -44,7 +44,7 @@ def test_a_broken_loop_costs_the_test_that_hit_it_and_no_other(loop, outcome):
 
 
 def test_a_hang_leaves_the_stack_of_the_hanging_test():
-    report = run_sample("HangingLoop", retries=0, timeout=1.0)
+    report = run_sample("HangingLoop", retries=0, timeout=20.0)
     assert "in call_later" in report.results[TIMER]["text"]
 
 
