@@ -685,4 +685,5 @@ def test_an_idle_connection_weighs_little(loop):
 
     grown, waiting = loop.run_until_complete(main())
     assert waiting == 60 + count
-    assert grown <= 2100
+    # What was measured (1873, 1828, 1993 bytes) and 15 % for another minor version.
+    assert grown <= {(3, 11): 2150, (3, 12): 2100}.get(sys.version_info[:2], 2300)
