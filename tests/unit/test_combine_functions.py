@@ -42,7 +42,7 @@ def test_patch_finds_the_right_kind_of_mock(api, name, kind):
 
 
 @pytest.mark.ours("the name under which it is found is ours")
-@pytest.mark.parametrize("name", ("sleep", "gather", "wait_for", "timeout"))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_function_is_pickled_and_copied_by_its_name(api, name):
     function = getattr(api, name)
     assert pickle.loads(pickle.dumps(function)) is function
@@ -113,7 +113,9 @@ def test_coroutines_are_coroutines_for_whoever_asks(api):
         assert coro.cr_await is None and not coro.cr_running
         assert repr(coro).startswith(f"<coroutine object {name} at 0x")
         assert weakref.ref(coro)() is coro
-        assert list(coro.__await__().__iter__.__name__) and coro.close() is None
+        awaited = coro.__await__()
+        assert iter(awaited) is awaited
+        assert coro.close() is None
         assert coro.cr_frame is None
 
 
