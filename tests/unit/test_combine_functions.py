@@ -41,8 +41,20 @@ def test_patch_finds_the_right_kind_of_mock(api, name, kind):
         assert type(found).__name__ == kind
 
 
+STREAMS = (
+    *("StreamReader", "StreamWriter", "StreamReaderProtocol"),
+    *("open_connection", "start_server", "open_unix_connection", "start_unix_server"),
+)
+
+
+@pytest.mark.ours("asyncio's say in which of its modules they are")
+@pytest.mark.parametrize("name", ("timeout_at", "Lock", "Queue", *FUNCTIONS, *STREAMS))
+def test_what_is_ours_says_that_it_is_casyncios(api, name):
+    assert getattr(api, name).__module__ == "casyncio"
+
+
 @pytest.mark.ours("the name under which it is found is ours")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (*NAMES, *STREAMS))
 def test_a_function_is_pickled_and_copied_by_its_name(api, name):
     function = getattr(api, name)
     assert pickle.loads(pickle.dumps(function)) is function
