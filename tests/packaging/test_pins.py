@@ -9,7 +9,7 @@ OLDEST = "3.11.0"
 # Those of tests are installed on every Python anyway.
 LISTS = ("bench", "dev", "docs", "release", "tools")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_pins_can_be_installed_on_the_oldest_python(new_environment, quiet_env, tmp_path):
@@ -23,6 +23,6 @@ def test_pins_can_be_installed_on_the_oldest_python(new_environment, quiet_env, 
         f"--target={tmp_path}",
         *lists,
         env=quiet_env,
-        timeout=250,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout
