@@ -12,7 +12,7 @@ import shape
 # like (0012), and what other projects see: gunicorn's workers and uvloop's name.
 FACE_LINES = 3350
 # open_file() stands on the loop and is no part of it (decision 0013).
-FILE_LINES = 1100
+FILE_LINES = 1160
 # The bench command is a program of its own, which nothing else imports.
 BENCH_LINES = 2900
 
