@@ -29,7 +29,9 @@ class AsyncFile:
     loses nothing; a write that was cancelled is completed by the next flush or close.
 
     Raises ValueError when closed, ``io.UnsupportedOperation`` for what the mode does not allow,
-    and the OSError of the system call.  Threads: that of the running loop.
+    and the OSError of the system call: of a descriptor that does not block BlockingIOError,
+    where nothing can be read yet, or not everything be written.  Threads: that of the running
+    loop.
     """
 
     def __init__(self, raw: io.FileIO, mode: str, buffering: int = -1) -> None:
@@ -181,7 +183,7 @@ class AsyncFile:
     async def pread(self, size: int, offset: int, /) -> bytes:
         """Read ``size`` bytes at an offset, fewer only at the end; the position stays.
 
-        Several may be under way at a time.
+        Several may be under way at a time; ``close()`` waits for them.
         """
         self._check_readable()
         self._check_seekable()
@@ -194,7 +196,8 @@ class AsyncFile:
                 return data
         if not self._held and not self._store.lock.held and self._store.regular:
             self._check_open()
-            return await self._collect(size, offset, locked=False)
+            with self._store.using():
+                return await self._collect(size, offset, locked=False)
         async with self._reading():
             return await self._collect(size, offset)
 
@@ -235,6 +238,9 @@ class AsyncFile:
                 offset += len(part)
                 if wanted is not None:
                     wanted -= len(part)
+        except BlockingIOError:
+            if not parts:
+                raise
         except BaseException:
             self._put_back(parts)
             raise
@@ -250,7 +256,11 @@ class AsyncFile:
         rest = b""
         if size is None or len(kept) < size:
             missing = None if size is None else size - len(kept)
-            rest = await self._collect(missing, self._position + len(kept))
+            try:
+                rest = await self._collect(missing, self._position + len(kept))
+            except BlockingIOError:
+                if not kept:
+                    raise
         self._advance(len(kept))
         self._position += len(rest)
         return kept + rest if kept else rest
@@ -288,6 +298,9 @@ class AsyncFile:
 
         Small pieces are kept back and written together, by ``flush()``, ``close()``, a read, a
         seek, or when there is enough of them; with ``buffering=0`` nothing is.
+
+        BlockingIOError: the descriptor does not block and takes no more now.  All of ``data``
+        is kept, as ``characters_written`` says, for the next ``flush()``.
         """
         self._check_writable()
         if isinstance(data, str):
@@ -298,7 +311,11 @@ class AsyncFile:
         self._held.append(piece)
         self._held_size += len(piece)
         if self._held_size > self._limit:
-            await self.flush()
+            try:
+                await self.flush()
+            except BlockingIOError as error:
+                error.characters_written = len(piece)
+                raise
         return len(piece)
 
     async def writelines(self, lines: Iterable[Any], /) -> None:
@@ -453,11 +470,14 @@ class AsyncFile:
         """Write what is held, which is little, here and now: there will be no other time."""
         with contextlib.suppress(OSError):
             while self._held:
-                piece = self._held.popleft()
                 if self._store.regular:
-                    self._position += os.pwrite(self._store.fd, piece, self._position)
+                    written = os.pwrite(self._store.fd, self._held[0], self._position)
                 else:
-                    self._store.raw.write(piece)
+                    written = self._store.raw.write(self._held[0])
+                if not written:
+                    break  # a full pipe that does not block
+                self._written(written)
+        self._held.clear()
 
     async def __aenter__(self) -> AsyncFile:
         self._check_open()
@@ -470,5 +490,11 @@ class AsyncFile:
         if getattr(self, "_closed", True) or self._store.raw.closed:
             return
         warnings.warn(f"unclosed file {self!r}", ResourceWarning, stacklevel=2, source=self)
+        for future in list(self._store.unsettled):
+            with contextlib.suppress(RuntimeError):  # closed; we may be in any thread
+                future.get_loop().call_soon_threadsafe(self._finish)
+                return
         self._write_rest()
-        self._store.raw.close()
+        if all(future.done() for future in self._store.unsettled):
+            self._store.raw.close()
+        # Else whoever is at work has it, and it is closed when they let go.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import errno
 import functools
 import io
@@ -102,7 +103,7 @@ class Store:
         mode = os.fstat(self.fd).st_mode
         self.regular = stat_module.S_ISREG(mode) or stat_module.S_ISBLK(mode)
         self.lock = Lock()
-        self.unsettled: set[Any] = set()  # futures of all that the kernel is at
+        self.unsettled: set[Any] = set()  # futures of all that uses the descriptor
         self.late = b""  # not regular: read for somebody who has given up
         self._left: Any = None  # what the holder of the lock has started and given up
 
@@ -114,12 +115,24 @@ class Store:
         else:
             left.add_done_callback(lambda _: self.lock.release())
 
+    @contextlib.contextmanager
+    def using(self) -> Iterator[None]:
+        """Without the lock, and yet: the descriptor stays open until the end of the block."""
+        busy = asyncio.get_running_loop().create_future()
+        self.unsettled.add(busy)
+        try:
+            yield
+        finally:
+            self.unsettled.discard(busy)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                busy.set_result(None)
+
     async def _settle(
         self, future: Any, on_end: Callable[[Any], None] | None = None, locked: bool = True
     ) -> Any:
         """Wait for what was started; ``on_end`` hears of its result whatever happens."""
         self.unsettled.add(future)
-        future.add_done_callback(self.unsettled.discard)
+        future.add_done_callback(functools.partial(_settled, self.unsettled, self.raw))
         if on_end is not None:
             future.add_done_callback(on_end)
         try:
@@ -136,8 +149,9 @@ class Store:
         on_end: Callable[[Any], None] | None = None,
         locked: bool = True,
     ) -> Any:
-        """Call in a thread."""
-        future = asyncio.get_running_loop().run_in_executor(None, call)
+        """Call in a thread, which keeps the descriptor, for the loop may be closed before."""
+        work = functools.partial(_call, self.raw, call)
+        future = asyncio.get_running_loop().run_in_executor(None, work)
         return await self._settle(future, on_end, locked)
 
     def cached(self, size: int, offset: int) -> bytes | None:
@@ -153,7 +167,10 @@ class Store:
         return None if start is None else start(self.fd, *args)
 
     async def read(self, size: int, offset: int, locked: bool = True) -> bytes:
-        """Read up to ``size`` bytes in one go; b"" at the end."""
+        """Read up to ``size`` bytes in one go; b"" at the end.
+
+        Raises BlockingIOError if there are none yet and the descriptor does not block.
+        """
         if not self.regular:
             return await self._read_stream(size)
         await turn()
@@ -177,12 +194,17 @@ class Store:
                 if not future.cancelled() and future.exception() is None:
                     self.late += future.result() or b""
 
-            await self.thread(functools.partial(self.raw.read, size), ended)
+            found = await self.thread(functools.partial(self.raw.read, size), ended)
+            if found is None:
+                raise _would_block("read")
         data, self.late = self.late[:size], self.late[size:]
         return data
 
     async def write(self, data: Any, offset: int, on_end: Callable[[int], None]) -> None:
-        """Write some of ``data``; ``on_end`` hears how much, also after cancelling."""
+        """Write some of ``data``; ``on_end`` hears how much, also after cancelling.
+
+        Raises BlockingIOError if nothing could be written and the descriptor does not block.
+        """
 
         def ended(future: Any) -> None:
             if not future.cancelled() and future.exception() is None:
@@ -198,7 +220,8 @@ class Store:
             call = functools.partial(os.pwrite, self.fd, data, offset)
         else:
             call = functools.partial(self.raw.write, data)
-        await self.thread(call, ended)
+        if await self.thread(call, ended) is None:
+            raise _would_block("write")
 
     async def sync(self, data_only: bool) -> None:
         """Have the disk keep what was written."""
@@ -210,6 +233,21 @@ class Store:
             _check(result)
         call = os.fdatasync if data_only else os.fsync
         await self.thread(functools.partial(call, self.fd))
+
+
+def _settled(unsettled: set[Any], raw: io.FileIO, future: Any) -> None:
+    """One thing less that uses the descriptor, which as our argument has lived so long."""
+    unsettled.discard(future)
+
+
+def _call(raw: io.FileIO, call: Callable[[], Any]) -> Any:
+    """What a thread does; as long as it has ``raw``, nobody closes that by forgetting it."""
+    return call()
+
+
+def _would_block(what: str) -> BlockingIOError:
+    """What ``io`` raises for descriptors that do not block."""
+    return BlockingIOError(errno.EAGAIN, f"{what} could not complete without blocking", 0)
 
 
 def _look_at(future: Any) -> None:

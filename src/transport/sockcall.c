@@ -177,7 +177,7 @@ static PySendResult
 begin_waiting(CaSockCall *self, PyObject **result)
 {
     self->fd = ca_sockobj_fd(self->st, self->args[0]);
-    self->holds = ca_sockobj_hold(self->st, self->args[0]);
+    self->holds = self->op->holds && ca_sockobj_hold(self->st, self->args[0]);
     self->future = (CaFuture *)ca_future_new(self->loop);
     if (self->future == NULL || check_no_transport(self) < 0 ||
         start_watching(self) < 0) {

@@ -67,6 +67,7 @@ typedef struct CaSockCall {
 typedef struct ca_sock_op {
     const char *name;
     ca_op_kind kind;                   /* what it waits for */
+    bool holds;                        /* the socket, while it waits */
     /* First try; left out when it is known to be in vain. */
     ca_sock_outcome (*start)(CaSockCall *call, PyObject **result);
     /* Another one; never CA_SOCKCALL_STOCK. */

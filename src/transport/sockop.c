@@ -604,20 +604,24 @@ start_accept(CaSockCall *call, PyObject **result)
 
 /* ---- the table ---- */
 
-const ca_sock_op ca_sock_op_recv = {"sock_recv", CA_OP_POLL_IN, start_recv,
-                                    again_recv};
-const ca_sock_op ca_sock_op_recv_into = {"sock_recv_into", CA_OP_POLL_IN,
+/* A call on a connection holds its socket, which somebody may close: the
+ * number stays its own until the call ends.  Others do not: what listens, or
+ * is bound, is to stop at once, and to give its port away. */
+
+const ca_sock_op ca_sock_op_recv = {"sock_recv", CA_OP_POLL_IN, true,
+                                    start_recv, again_recv};
+const ca_sock_op ca_sock_op_recv_into = {"sock_recv_into", CA_OP_POLL_IN, true,
                                          start_recv_into, again_recv_into};
-const ca_sock_op ca_sock_op_recvfrom = {"sock_recvfrom", CA_OP_POLL_IN,
+const ca_sock_op ca_sock_op_recvfrom = {"sock_recvfrom", CA_OP_POLL_IN, false,
                                         start_recvfrom, again_recvfrom};
 const ca_sock_op ca_sock_op_recvfrom_into = {
-    "sock_recvfrom_into", CA_OP_POLL_IN, start_recvfrom_into,
+    "sock_recvfrom_into", CA_OP_POLL_IN, false, start_recvfrom_into,
     again_recvfrom_into};
-const ca_sock_op ca_sock_op_sendall = {"sock_sendall", CA_OP_POLL_OUT,
+const ca_sock_op ca_sock_op_sendall = {"sock_sendall", CA_OP_POLL_OUT, true,
                                        start_sendall, again_sendall};
-const ca_sock_op ca_sock_op_sendto = {"sock_sendto", CA_OP_POLL_OUT,
+const ca_sock_op ca_sock_op_sendto = {"sock_sendto", CA_OP_POLL_OUT, false,
                                       try_sendto, again_sendto};
-const ca_sock_op ca_sock_op_connect = {"sock_connect", CA_OP_POLL_OUT,
+const ca_sock_op ca_sock_op_connect = {"sock_connect", CA_OP_POLL_OUT, true,
                                        start_connect, again_connect};
-const ca_sock_op ca_sock_op_accept = {"sock_accept", CA_OP_POLL_IN,
+const ca_sock_op ca_sock_op_accept = {"sock_accept", CA_OP_POLL_IN, false,
                                       start_accept, again_accept};

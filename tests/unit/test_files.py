@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -758,3 +759,221 @@ os.unlink(path)
 loop.close()
 """
     )
+
+
+# ---- descriptors that are somebody else's by now
+
+
+@pytest.fixture
+def busy_thread(loop):
+    """The only thread of the loop's executor, busy until ``set()``; nothing goes another way."""
+    gate = threading.Event()
+    executor = ThreadPoolExecutor(1)
+    loop.set_default_executor(executor)
+    loop._file_cached = loop._file_read = loop._file_write = loop._file_sync = lambda *args: None
+    gate.begin = lambda: executor.submit(gate.wait, 60)
+    gate.end = lambda: (gate.set(), executor.shutdown())
+    yield gate
+    gate.end()
+
+
+async def cancel_and_forget(open_file, path, begin, busy_thread):
+    """Start something that waits for a thread, give it up, and the file with it."""
+    file = await open_file(path, "r+b")
+    busy_thread.begin()
+    task = asyncio.ensure_future(begin(file))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    return file.fileno()
+
+
+CALLS = {
+    "truncate": lambda file: file.truncate(7),
+    "pwrite": lambda file: file.pwrite(b"WRONG", 0),
+    "fsync": lambda file: file.fsync(),
+    "pread": lambda file: file.pread(10, 0),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("call", CALLS)
+def test_a_forgotten_file_is_open_until_the_thread_is_done(
+    loop, open_file, path, busy_thread, collect, fds, call
+):
+    for name in path, path + "2":
+        with open(name, "wb") as file:
+            file.write(b"right" * 10)
+
+    async def main():
+        await cancel_and_forget(open_file, path, CALLS[call], busy_thread)
+        await asyncio.sleep(0)
+        collect()
+        assert path in fds().values()
+        with open(path + "2", "r+b"):
+            busy_thread.set()
+            deadline = loop.time() + 30
+            while path in fds().values() and loop.time() < deadline:
+                await asyncio.sleep(0.001)
+
+    loop.run_until_complete(main())
+    assert path not in fds().values()
+    with open(path + "2", "rb") as file:
+        assert file.read() == b"right" * 10
+    if call == "truncate":
+        assert os.path.getsize(path) == 7
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_forgotten_file_of_a_closed_loop_is_open_until_the_thread_is_done(
+    loop, open_file, path, busy_thread, collect, fds
+):
+    with open(path, "wb") as file:
+        file.write(b"right" * 10)
+
+    async def main():
+        file = await open_file(path, "r+b")
+        busy_thread.begin()
+        task = asyncio.ensure_future(file.truncate(7))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return file
+
+    file = loop.run_until_complete(main())
+    loop.close()
+    del file
+    collect()
+    assert path in fds().values()
+    busy_thread.end()
+    collect()
+    assert path not in fds().values()
+    assert os.path.getsize(path) == 7
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_closing_waits_for_those_who_read_at_an_offset(loop, open_file, path, cancel):
+    size = 4_000_000  # several pieces
+    with open(path, "wb") as file:
+        file.write(b"a" * size)
+    with open(path + "2", "wb") as file:
+        file.write(b"b" * size)
+
+    async def main():
+        for turns in range(1, 8):
+            file = await open_file(path, "rb")
+            reading = asyncio.ensure_future(file.pread(size, 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            closing = asyncio.ensure_future(file.close())
+            if cancel:
+                await asyncio.sleep(0)
+                closing.cancel()
+            await asyncio.wait([closing])
+            with open(path + "2", "rb"):
+                assert await reading == b"a" * size
+            with pytest.raises(ValueError, match="closed"):
+                await file.pread(size, 0)
+
+    loop.run_until_complete(main())
+
+
+def test_what_is_kept_of_a_forgotten_file_is_written_in_spite_of_short_writes(
+    loop, open_file, path, collect, monkeypatch
+):
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))
+
+    async def main():
+        file = await open_file(path, "wb")
+        await file.write(b"0123456789" * 10)
+        await file.write(b"end")
+
+    with pytest.warns(ResourceWarning):
+        loop.run_until_complete(main())
+        collect()
+    with open(path, "rb") as file:
+        assert file.read() == b"0123456789" * 10 + b"end"
+
+
+# ---- descriptors that do not block
+
+
+@pytest.fixture
+def unblocked():
+    r, w = os.pipe()
+    os.set_blocking(r, False)
+    os.set_blocking(w, False)
+    return r, w
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_an_empty_pipe_that_does_not_block_is_not_at_its_end(loop, open_file, unblocked, buffering):
+    r, w = unblocked
+
+    async def main():
+        async with open_file(r, "rb", buffering) as reader:
+            for call in reader.read, reader.readline:
+                with pytest.raises(BlockingIOError):
+                    await call()
+            os.write(w, b"one\ntw")
+            assert await reader.read(2) == b"on"
+            assert await reader.readline() == b"e\n"
+            with pytest.raises(BlockingIOError):
+                await reader.readline()
+            assert await reader.read(100) == b"tw"
+            with pytest.raises(BlockingIOError):
+                await reader.read(100)
+            os.close(w)
+            assert await reader.read() == b""
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_full_pipe_that_does_not_block_keeps_the_rest_for_the_next_flush(
+    loop, open_file, unblocked, buffering
+):
+    r, w = unblocked
+    content = os.urandom(300_000)
+
+    async def main():
+        got = []
+        async with open_file(w, "wb", buffering) as writer:
+            with pytest.raises(BlockingIOError) as told:
+                await writer.write(content)
+            assert told.value.errno == errno.EAGAIN
+            assert told.value.characters_written == len(content)
+            flushed = False
+            while not flushed:
+                got.append(os.read(r, 1 << 20))
+                try:
+                    await writer.flush()
+                    flushed = True
+                except BlockingIOError:
+                    assert got[-1]
+        got.append(os.read(r, 1 << 20))
+        return b"".join(got)
+
+    assert loop.run_until_complete(main()) == content
+    assert os.read(r, 1) == b""
+    os.close(r)
+
+
+def test_a_full_pipe_that_does_not_block_can_be_closed(loop, open_file, unblocked, fds):
+    r, w = unblocked
+
+    async def main():
+        writer = await open_file(w, "wb")
+        with pytest.raises(BlockingIOError):
+            await writer.write(b"x" * 300_000)
+        with pytest.raises(BlockingIOError):
+            await writer.close()
+        assert writer.closed
+        assert w not in fds()
+
+    loop.run_until_complete(main())
+    os.close(r)

@@ -2270,3 +2270,76 @@ def test_signals_do_not_disturb_a_call_that_waits(same):
                 signal.signal(signal.SIGALRM, old)
 
     assert same(program) == b"hello"
+
+
+async def close_under_an_accept(loop, before):
+    """Close a listener, after so many connections; return its address and who waits."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setblocking(False)
+    address = server.getsockname()
+    for _ in range(before):
+        with socket.create_connection(address):
+            conn, _ = await loop.sock_accept(server)
+            conn.close()
+    task = loop.create_task(loop.sock_accept(server))
+    await settle()
+    server.close()
+    assert server.fileno() == -1
+    return address, task
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_listener_that_is_closed_while_somebody_accepts_gives_its_port_away(same, before):
+    async def program(loop):
+        address, task = await close_under_an_accept(loop, before)
+        with socket.socket() as late:
+            refused = late.connect_ex(address) == errno.ECONNREFUSED
+        with socket.create_server(address):
+            await settle()
+        done = task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        return refused, done
+
+    assert same(program) == (True, False)
+
+
+@pytest.mark.ours("stock never polls a number again that was closed under it")
+@pytest.mark.parametrize("before", [0, 1])
+def test_after_a_listener_that_was_closed_the_next_one_accepts(run, before):
+    async def program(loop):
+        address, task = await close_under_an_accept(loop, before)
+        with socket.create_server(address) as second, socket.socket() as client:
+            second.setblocking(False)
+            client.setblocking(False)
+            other = loop.create_task(loop.sock_accept(second))
+            await settle()
+            await loop.sock_connect(client, address)
+            conn, _ = await other
+            conn.close()
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(program)
+
+
+def test_a_datagram_socket_that_is_closed_while_somebody_receives_gives_its_port_away(same):
+    async def program(loop):
+        sock = socket.socket(type=socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        task = loop.create_task(loop.sock_recvfrom(sock, 10))
+        await settle()
+        address = sock.getsockname()
+        sock.close()
+        with socket.socket(type=socket.SOCK_DGRAM) as second:
+            second.bind(address)
+            second.setblocking(False)
+            second.sendto(b"mine", address)
+            found = await loop.sock_recvfrom(second, 10)
+        done = task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        return sock.fileno(), found[0], done
+
+    assert same(program) == (-1, b"mine", False)
