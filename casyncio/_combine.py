@@ -98,7 +98,7 @@ async def _speaker() -> None:
 
 
 def _dress(function: Any, stock: Any) -> Any:
-    """Make a function in C look like asyncio's."""
+    """Make a function of ours look like asyncio's."""
     functools.update_wrapper(function, stock)
     function.__module__ = "casyncio"
     if inspect.iscoroutinefunction(stock):
@@ -172,7 +172,7 @@ def _timeout_at(timeout_class: Any) -> Any:
     def timeout_at(when: float | None) -> Any:
         return timeout_class(when)
 
-    return functools.update_wrapper(timeout_at, timeouts.timeout_at)
+    return _dress(timeout_at, timeouts.timeout_at)
 
 
 def _replacements() -> dict[str, Any]:

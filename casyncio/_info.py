@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import platform
 import sys
 
 import casyncio
-from casyncio import _native, _tls
+from casyncio import _accelerate, _datagrams, _native, _pipes, _tls
 
 
 def refusal(name: str) -> str | None:
@@ -26,7 +27,7 @@ def backend_reason(wanted: str | None, found: str) -> str:
         return f"CASYNCIO_BACKEND={wanted}, but {refusal(wanted)}"
     if wanted and wanted != "auto":
         return f"asked for by CASYNCIO_BACKEND={wanted}"
-    return "auto: the best one that is built in"
+    return "auto: for descriptors nothing is better; io_uring adds files, when it is asked for"
 
 
 def backends() -> str:
@@ -49,12 +50,37 @@ def task_layout() -> str:
     return casyncio.run(look())
 
 
+def transports() -> str:
+    """Say which transports sockets, datagrams and pipes get, and why."""
+    if os.environ.get("CASYNCIO_TRANSPORTS") == "stock":
+        return "asyncio's own (asked for by CASYNCIO_TRANSPORTS=stock)"
+    against = {
+        "streams": None if hasattr(_native, "StreamTransport") else "asyncio's look otherwise here",
+        "datagrams": _datagrams.reason,
+        "pipes": _pipes.reason,
+    }
+    told = [f"{kind} are asyncio's own ({why})" for kind, why in against.items() if why]
+    return f"native; {', '.join(told)}" if told else "native"
+
+
+def replaced() -> str:
+    """Say which names ``install(accelerate=True)`` would not replace on this Python."""
+    kept = []
+    for home, name, where in _accelerate.ROWS:
+        stock = vars(importlib.import_module(home)).get(name)
+        if stock is not None and _accelerate._resolve(where) is stock:
+            kept.append(name)
+    told = f"asyncio's own stay: {', '.join(kept)}" if kept else "native: every name"
+    return f"{told} (used with --accelerate)"
+
+
 def tls_engine() -> str:
     """Say which TLS connections get, and why."""
     if not _tls.enabled:
-        asked = os.environ.get("CASYNCIO_TLS") == "stock"
-        why = "asked for by CASYNCIO_TLS=stock" if asked else "ours does not fit here"
-        return f"asyncio's own ({why})"
+        for name in "CASYNCIO_TLS", "CASYNCIO_TRANSPORTS":
+            if os.environ.get(name) == "stock":
+                return f"asyncio's own (asked for by {name}=stock)"
+        return "asyncio's own (ours does not fit here)"
     engine, reason = _tls.choose()
     names = {"native": "native", "membio": "through ssl.SSLObject"}
     return f"{names[engine]} ({reason})"
@@ -73,7 +99,9 @@ def rows() -> list[tuple[str, str]]:
         ("backend", f"{backend} ({backend_reason(wanted, backend)})"),
         ("built in", backends()),
         ("tasks", f"{task_layout()} ({casyncio._stock_tasks_reason or 'native'})"),
+        ("transports", transports()),
         ("TLS", tls_engine()),
+        ("accelerate", replaced()),
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("debug", "yes" if debug else "no"),
@@ -89,5 +117,5 @@ def main() -> int:
         print(f"casyncio cannot make a loop: {error}", file=sys.stderr)
         return 1
     for name, value in table:
-        print(f"{name:10}{value}")
+        print(f"{name:12}{value}")
     return 0

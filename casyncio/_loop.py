@@ -21,7 +21,7 @@ from asyncio.log import logger
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from casyncio import _backends, _datagrams, _native
+from casyncio import _backends, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
 from casyncio._tls import Hooks as TlsHooks
@@ -172,6 +172,8 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
     def _make_datagram_transport(
         self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
     ) -> Any:
+        from casyncio import _datagrams  # few programs need it
+
         if not _datagrams.suit(self, sock):
             stock: Any = super()
             return stock._make_datagram_transport(sock, protocol, address, waiter, extra)

@@ -22,6 +22,7 @@ _streams: Any = _stock
 class StreamReader(  # type: ignore[misc]  # fields are more exact than stock's
     _native.StreamReader, asyncio.StreamReader, metaclass=Replacement
 ):
+    __module__ = "casyncio"
     __doc__ = asyncio.StreamReader.__doc__ or "What has arrived on a connection, to be awaited."
     _replaces = asyncio.StreamReader
 
@@ -29,6 +30,7 @@ class StreamReader(  # type: ignore[misc]  # fields are more exact than stock's
 class StreamWriter(  # type: ignore[misc]
     _native.StreamWriter, asyncio.StreamWriter, metaclass=Replacement
 ):
+    __module__ = "casyncio"
     __doc__ = asyncio.StreamWriter.__doc__
     _replaces = asyncio.StreamWriter
 
@@ -38,7 +40,7 @@ _classes: dict[str, Any] = {"StreamReader": StreamReader, "StreamWriter": Stream
 
 def _rebound(function: Any, **others: Any) -> Any:
     """Return a function of ``asyncio.streams`` that knows our classes as those of that module."""
-    names = {**vars(_streams), **_classes, **others, "__name__": __name__}
+    names = {**vars(_streams), **_classes, **others, "__name__": "casyncio"}
     made = types.FunctionType(
         function.__code__, names, function.__name__, function.__defaults__, function.__closure__
     )
@@ -67,6 +69,7 @@ _connection_made = _rebound(asyncio.StreamReaderProtocol.connection_made, corout
 class StreamReaderProtocol(  # type: ignore[misc]
     _native.StreamReaderProtocol, asyncio.StreamReaderProtocol, metaclass=Replacement
 ):
+    __module__ = "casyncio"
     __doc__ = asyncio.StreamReaderProtocol.__doc__
     _replaces = asyncio.StreamReaderProtocol
 
@@ -91,13 +94,21 @@ def _ended(transport: Any, task: Any) -> None:
     types.FunctionType(_callback_code, vars(_streams), "callback", None, closure)(task)
 
 
+# What the callback of the known Pythons uses.
+_CALLBACK_NAMES = {"cancelled", "close", "exception", "_loop", "call_exception_handler"}
+
+
 def _find_callback_code() -> Any:
-    """Return the code of what stock's ``connection_made()`` lets the task call."""
-    codes = asyncio.StreamReaderProtocol.connection_made.__code__.co_consts
-    found = [code for code in codes if getattr(code, "co_name", None) == "callback"]
-    return (
-        found[0] if len(found) == 1 and {*found[0].co_freevars} <= {"self", "transport"} else None
+    """Return the code of what the task of stock's ``connection_made()`` calls, if it is known."""
+    made = asyncio.StreamReaderProtocol.connection_made.__code__
+    found = [code for code in made.co_consts if getattr(code, "co_name", None) == "callback"]
+    known = (
+        len(found) == 1
+        and {*found[0].co_freevars} <= {"self", "transport"}
+        and {*found[0].co_names} <= _CALLBACK_NAMES
+        and {"coroutines", "iscoroutine"} <= {*made.co_names}  # which _Handlers stands for
     )
+    return found[0] if known else None
 
 
 _callback_code = _find_callback_code()

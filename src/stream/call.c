@@ -14,6 +14,7 @@
 #include "py/errors.h"
 #include "py/freelist.h"
 #include "py/stop.h"
+#include "py/throw.h"
 #include "stream/reader.h"
 
 #include <frameobject.h>
@@ -156,6 +157,16 @@ begin(CaStreamCall *self, PyObject **result)
     return settle(self, self->op->start(self, result), result);
 }
 
+/* The wait is over, and brought what the reader has now. */
+static PySendResult
+go_on(CaStreamCall *self, PyObject **result)
+{
+    if (!ca_reader_is_usual((CaReader *)self->owner)) {
+        return delegate(self, result); /* somebody has changed it meanwhile */
+    }
+    return settle(self, self->op->again(self, result), result);
+}
+
 /* Resumed: the future should be done. */
 static PySendResult
 resume(CaStreamCall *self, PyObject **result)
@@ -177,10 +188,7 @@ resume(CaStreamCall *self, PyObject **result)
         Py_DECREF(exc);
         return spend_failed(self);
     }
-    if (!ca_reader_is_usual(reader)) {
-        return delegate(self, result); /* somebody has changed it meanwhile */
-    }
-    return settle(self, self->op->again(self, result), result);
+    return go_on(self, result);
 }
 
 static PySendResult
@@ -278,50 +286,17 @@ throw_into_inner(CaStreamCall *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-/* The exception that throw(*args) asks for, or the complaint about the
- * arguments, in the running Python's words: those of a coroutine of stock's
- * that has not begun. */
-static void
-raise_by_stock(CaStreamCall *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    const ca_state *st = self->st;
-    PyObject *coro = make_stock(self);
-    PyObject *method = coro == NULL
-                           ? NULL
-                           : PyObject_GetAttr(coro, st->names[CA_STR_throw]);
-    PyObject *result = method == NULL ? NULL
-                                      : PyObject_Vectorcall(
-                                            method, args, (size_t)nargs, NULL);
-    Py_XDECREF(result);                /* it cannot have one */
-    Py_XDECREF(method);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (coro != NULL) {
-        PyObject *none = PyObject_CallMethodNoArgs(coro,
-                                                   st->names[CA_STR_close]);
-        Py_XDECREF(none);
-        Py_DECREF(coro);
-    }
-    ca_error_restore(exc);
-}
-
-/* Whether throw() would complain about these arguments. */
-static bool
-refuses_to_throw(PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs < 1 || nargs > 3 ||
-        (nargs == 3 && args[2] != Py_None && !PyTraceBack_Check(args[2]))) {
-        return true;
-    }
-    if (PyExceptionInstance_Check(args[0])) {
-        return nargs > 1 && args[1] != Py_None;
-    }
-    return !PyExceptionClass_Check(args[0]);
-}
-
-/* A coroutine that runs, or has run; -1 with the exception, else 0. */
+/* Whether an exception may go in: 0, or -1 with why not.  Arguments are judged
+ * before the state, as everywhere in Python. */
 static int
-check_throwable(const CaStreamCall *self)
+check_throwable(const CaStreamCall *self, PyObject *const *args,
+                Py_ssize_t nargs)
 {
+    bool waits = self->state == CA_CALL_WAITING ||
+                 self->state == CA_CALL_DELEGATED;
+    if (ca_throw_check(self->st, args, nargs, waits) < 0) {
+        return -1;
+    }
     if (self->state == CA_CALL_RUNNING) {
         PyErr_SetString(PyExc_ValueError, "coroutine already executing");
         return -1;
@@ -334,6 +309,21 @@ check_throwable(const CaStreamCall *self)
     return 0;
 }
 
+/* The exception that is set was thrown into the wait.  StopIteration says that
+ * the wait has ended as it should, as in all that awaits. */
+static PySendResult
+thrown(CaStreamCall *self, PyObject **result)
+{
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return spend_failed(self);
+    }
+    PyErr_Clear();
+    self->state = CA_CALL_RUNNING;
+    ca_reader_end_waiting((CaReader *)self->owner);
+    Py_CLEAR(self->future);
+    return go_on(self, result);
+}
+
 PyDoc_STRVAR(throw_doc,
 "throw($self, typ, val=None, tb=None, /)\n--\n\n"
 "Raise an exception in the call, which gives it up.");
@@ -342,22 +332,24 @@ static PyObject *
 call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     CaStreamCall *self = (CaStreamCall *)op;
+    if (check_throwable(self, args, nargs) < 0) {
+        return NULL;
+    }
     if (self->state == CA_CALL_DELEGATED) {
         return throw_into_inner(self, args, nargs);
     }
-    if (check_throwable(self) < 0) {
-        return NULL;
-    }
-    if (nargs == 1 && PyExceptionInstance_Check(args[0])) {
+    bool waits = self->state == CA_CALL_WAITING;
+    if (waits && nargs == 1 && PyExceptionInstance_Check(args[0])) {
         PyErr_SetRaisedException(Py_NewRef(args[0]));
     } else {
-        raise_by_stock(self, args, nargs);
-        if (refuses_to_throw(args, nargs)) {
-            return NULL;
-        }
+        ca_throw_raise(self->st,
+                       waits ? PyObject_GetIter((PyObject *)self->future)
+                             : make_stock(self),
+                       args, nargs);
     }
-    (void)spend_failed(self);
-    return NULL;
+    PyObject *result = NULL;
+    PySendResult status = waits ? thrown(self, &result) : spend_failed(self);
+    return returned(status, result);
 }
 
 PyDoc_STRVAR(close_doc,
@@ -632,6 +624,7 @@ static PyType_Slot call_slots[] = {
     {Py_tp_traverse, call_tp_traverse},
     {Py_tp_clear, call_tp_clear},
     {Py_tp_repr, call_tp_repr},
+    {Py_tp_iter, PyObject_SelfIter},   /* of what __await__() returns */
     {Py_tp_iternext, call_tp_iternext},
     {Py_am_await, call_am_await},
     {Py_am_send, call_am_send},

@@ -12,6 +12,7 @@
 #include "py/errors.h"
 #include "py/freelist.h"
 #include "py/stop.h"
+#include "py/throw.h"
 #include "sync/waiters.h"
 
 #include <frameobject.h>
@@ -271,44 +272,40 @@ throw_into_inner(CaSyncCall *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-/* target.throw(*args): the exception that it asks for, or the complaint about
- * the arguments, in the running Python's words.  Takes the target. */
-static void
-raise_by(CaSyncCall *self, PyObject *steal_target, PyObject *const *args,
-         Py_ssize_t nargs)
+/* Whether an exception may go in: 0, or -1 with why not.  Arguments are judged
+ * before the state, as everywhere in Python. */
+static int
+check_throwable(const CaSyncCall *self, PyObject *const *args,
+                Py_ssize_t nargs)
 {
-    const ca_state *st = self->st;
-    PyObject *method = steal_target == NULL
-                           ? NULL
-                           : PyObject_GetAttr(steal_target,
-                                              st->names[CA_STR_throw]);
-    PyObject *result = method == NULL ? NULL
-                                      : PyObject_Vectorcall(
-                                            method, args, (size_t)nargs, NULL);
-    Py_XDECREF(result);                /* it cannot have one */
-    Py_XDECREF(method);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (steal_target != NULL) {
-        PyObject *none = PyObject_CallMethodNoArgs(steal_target,
-                                                   st->names[CA_STR_close]);
-        Py_XDECREF(none);
-        Py_DECREF(steal_target);
+    bool waits = self->state == CA_SYNCCALL_WAITING ||
+                 self->state == CA_SYNCCALL_DELEGATED;
+    if (ca_throw_check(self->st, args, nargs, waits) < 0) {
+        return -1;
     }
-    ca_error_restore(exc);
+    if (self->state == CA_SYNCCALL_RUNNING) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
+    }
+    if (self->state == CA_SYNCCALL_SPENT) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot reuse already awaited coroutine");
+        return -1;
+    }
+    return 0;
 }
 
-/* Whether throw() would complain about these arguments. */
-static bool
-refuses_to_throw(PyObject *const *args, Py_ssize_t nargs)
+/* The exception that is set was thrown into the wait.  StopIteration says that
+ * the wait has ended as it should, as in all that awaits. */
+static PySendResult
+thrown(CaSyncCall *self, PyObject **result)
 {
-    if (nargs < 1 || nargs > 3 ||
-        (nargs == 3 && args[2] != Py_None && !PyTraceBack_Check(args[2]))) {
-        return true;
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return fail(self);
     }
-    if (PyExceptionInstance_Check(args[0])) {
-        return nargs > 1 && args[1] != Py_None;
-    }
-    return !PyExceptionClass_Check(args[0]);
+    PyErr_Clear();
+    self->state = CA_SYNCCALL_RUNNING;
+    return go_on(self, self->op->resume(self, result), result);
 }
 
 PyDoc_STRVAR(throw_doc,
@@ -319,35 +316,24 @@ static PyObject *
 call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     CaSyncCall *self = (CaSyncCall *)op;
+    if (check_throwable(self, args, nargs) < 0) {
+        return NULL;
+    }
     if (self->state == CA_SYNCCALL_DELEGATED) {
         return throw_into_inner(self, args, nargs);
     }
-    if (self->state == CA_SYNCCALL_RUNNING) {
-        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-        return NULL;
-    }
-    if (self->state == CA_SYNCCALL_SPENT) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot reuse already awaited coroutine");
-        return NULL;
-    }
     bool waits = self->state == CA_SYNCCALL_WAITING;
-    if (nargs == 1 && PyExceptionInstance_Check(args[0])) {
+    if (waits && nargs == 1 && PyExceptionInstance_Check(args[0])) {
         PyErr_SetRaisedException(Py_NewRef(args[0]));
     } else {
-        bool refused = nargs < 1 || nargs > 3 ||
-                       (!waits && refuses_to_throw(args, nargs));
-        /* In a wait complaints come from the future, and end it as well. */
-        raise_by(self,
-                 waits && !refused ? PyObject_GetIter(self->future)
-                                   : make_stock(self),
-                 args, nargs);
-        if (refused) {
-            return NULL;
-        }
+        ca_throw_raise(self->st,
+                       waits ? PyObject_GetIter((PyObject *)self->future)
+                             : make_stock(self),
+                       args, nargs);
     }
-    (void)(waits ? fail(self) : spend_failed(self));
-    return NULL;
+    PyObject *result = NULL;
+    PySendResult status = waits ? thrown(self, &result) : spend_failed(self);
+    return returned(status, result);
 }
 
 PyDoc_STRVAR(close_doc,
@@ -635,6 +621,7 @@ static PyType_Slot call_slots[] = {
     {Py_tp_traverse, call_tp_traverse},
     {Py_tp_clear, call_tp_clear},
     {Py_tp_repr, call_tp_repr},
+    {Py_tp_iter, PyObject_SelfIter},   /* of what __await__() returns */
     {Py_tp_iternext, call_tp_iternext},
     {Py_am_await, call_am_await},
     {Py_am_send, call_am_send},

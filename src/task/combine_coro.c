@@ -13,6 +13,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "py/throw.h"
 
 #include <frameobject.h>
 #include <stddef.h>
@@ -294,20 +295,6 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     return exc;
 }
 
-/* Whether throw() would complain about these arguments. */
-static bool
-refuses_to_throw(PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs < 1 || nargs > 3 ||
-        (nargs == 3 && args[2] != Py_None && !PyTraceBack_Check(args[2]))) {
-        return true;
-    }
-    if (PyExceptionInstance_Check(args[0])) {
-        return nargs > 1 && args[1] != Py_None;
-    }
-    return !PyExceptionClass_Check(args[0]);
-}
-
 /* Throw an exception in; borrowed. */
 static PySendResult
 throw_in(CaCoro *self, PyObject *exc, PyObject **result)
@@ -332,12 +319,15 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     PyObject *result = NULL;
     PySendResult status;
     if (self->state == CA_CORO_DELEGATED) {
+        if (ca_throw_check(self->st, args, nargs, true) < 0) {
+            return NULL;
+        }
         self->state = CA_CORO_RUNNING;
         status = throw_on(self, args, nargs, &result);
         self->state = status == PYGEN_NEXT ? CA_CORO_DELEGATED : self->state;
         return returned(settle(self, status), result);
     }
-    bool refused = refuses_to_throw(args, nargs);
+    bool refused = ca_throw_is_refused(args, nargs);
     if (!refused && self->state == CA_CORO_RUNNING) {
         PyErr_SetString(PyExc_ValueError, "coroutine already executing");
         return NULL;
@@ -349,7 +339,7 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     PyObject *exc = make_thrown(self, args, nargs);
     /* A complaint is raised where the coroutine waits, if it does. */
-    bool waits = self->state == CA_CORO_WAITING && nargs >= 1 && nargs <= 3;
+    bool waits = self->state == CA_CORO_WAITING && ca_throw_counts(nargs);
     if (exc == NULL || (refused && !waits)) {
         if (exc != NULL) {
             PyErr_SetRaisedException(exc);

@@ -425,20 +425,24 @@ static PyMethodDef group_methods[] = {
     {0},
 };
 
-#define FIELD(name, field) \
-    {name, CA_T_OBJECT_OR_NONE, offsetof(CaGroup, field), 0, NULL}
-#define FLAG(name, field) {name, Py_T_BOOL, offsetof(CaGroup, field), 0, NULL}
+#define FIELD(name, field, doc) \
+    {name, CA_T_OBJECT_OR_NONE, offsetof(CaGroup, field), 0, doc}
+#define FLAG(name, field, doc) \
+    {name, Py_T_BOOL, offsetof(CaGroup, field), 0, doc}
 static PyMemberDef group_members[] = {
-    FIELD("_loop", loop),
-    FIELD("_parent_task", parent),
-    FIELD("_tasks", tasks),
-    FIELD("_errors", errors),
-    FIELD("_base_error", base_error),
-    FIELD("_on_completed_fut", completed),
-    FLAG("_entered", entered),
-    FLAG("_exiting", exiting),
-    FLAG("_aborting", aborting),
-    FLAG("_parent_cancel_requested", parent_cancel_requested),
+    FIELD("_loop", loop, "The loop of its tasks, once entered."),
+    FIELD("_parent_task", parent, "The task that entered it."),
+    FIELD("_tasks", tasks, "Its tasks that are not done."),
+    FIELD("_errors", errors, "What its tasks have raised."),
+    FIELD("_base_error", base_error,
+          "The KeyboardInterrupt or SystemExit of a task, or None."),
+    FIELD("_on_completed_fut", completed,
+          "The future that the end of the block waits for, or None."),
+    FLAG("_entered", entered, "Whether its block was entered."),
+    FLAG("_exiting", exiting, "Whether its block is over."),
+    FLAG("_aborting", aborting, "Whether its tasks are being cancelled."),
+    FLAG("_parent_cancel_requested", parent_cancel_requested,
+         "Whether it has cancelled the task that entered it."),
     {0},
 };
 #undef FIELD

@@ -247,11 +247,14 @@ static PyGetSetDef timeout_getset[] = {
 };
 
 static PyMemberDef timeout_members[] = {
-    {"_when", Py_T_OBJECT_EX, offsetof(CaTimeout, when), 0, NULL},
-    {"_task", CA_T_OBJECT_OR_NONE, offsetof(CaTimeout, task), 0, NULL},
+    {"_when", Py_T_OBJECT_EX, offsetof(CaTimeout, when), 0,
+     "The deadline, on the clock of the loop; None for none."},
+    {"_task", CA_T_OBJECT_OR_NONE, offsetof(CaTimeout, task), 0,
+     "The task whose block it is, once entered."},
     {"_timeout_handler", CA_T_OBJECT_OR_NONE, offsetof(CaTimeout, handler), 0,
-     NULL},
-    {"_cancelling", Py_T_OBJECT_EX, offsetof(CaTimeout, cancelling), 0, NULL},
+     "The timer of the deadline, or None."},
+    {"_cancelling", Py_T_OBJECT_EX, offsetof(CaTimeout, cancelling), 0,
+     "How often the task was asked to cancel before it entered."},
     {0},
 };
 

@@ -325,7 +325,7 @@ stock(ca_state *st, const char *name, PyObject *op, PyObject *const *args,
 }
 
 const char ca_add_done_callback_doc[] =
-    "add_done_callback($self, fn, /, *, context=<unrepresentable>)\n--\n\n"
+    "add_done_callback($self, fn, /, *, context=None)\n--\n\n"
     "Run fn(self) when the future is done, in `context` or else in a copy of "
     "the\n"
     "caller's context; soon, if it is done already.\n\n"

@@ -267,7 +267,11 @@ static PyMethodDef iter_methods[] = {
     {0},
 };
 
+PyDoc_STRVAR(iter_doc,
+"What awaits a future: yields it once, then returns its result.");
+
 static PyType_Slot iter_slots[] = {
+    {Py_tp_doc, (void *)iter_doc},
     {Py_tp_dealloc, iter_tp_dealloc},
     {Py_tp_traverse, iter_tp_traverse},
     {Py_tp_clear, iter_tp_clear},

@@ -315,22 +315,34 @@ static PyGetSetDef datagram_getset[] = {
     {0},
 };
 
-#define MEMBER(name, type, field) \
-    {name, type, offsetof(CaDatagram, field), 0, NULL}
+#define MEMBER(name, type, field, doc) \
+    {name, type, offsetof(CaDatagram, field), 0, doc}
 static PyMemberDef datagram_members[] = {
-    MEMBER("_protocol", T_OBJECT, protocol),
-    MEMBER("_address", T_OBJECT, address),
-    MEMBER("_server", T_OBJECT, server),
-    MEMBER("_high_water", T_OBJECT, high_water),
-    MEMBER("_low_water", T_OBJECT, low_water),
-    MEMBER("_buffer_size", T_PYSSIZET, buffer_size),
-    MEMBER("_conn_lost", T_PYSSIZET, conn_lost),
-    MEMBER("max_size", T_PYSSIZET, max_size),
-    MEMBER("_closing", T_BOOL, closing),
-    MEMBER("_paused", T_BOOL, paused),
-    MEMBER("_protocol_connected", T_BOOL, protocol_connected),
-    MEMBER("_protocol_paused", T_BOOL, protocol_paused),
-    {"_sock_fd", T_INT, offsetof(CaDatagram, fd), READONLY, NULL},
+    MEMBER("_protocol", T_OBJECT, protocol,
+           "The protocol; None once the connection is lost."),
+    MEMBER("_address", T_OBJECT, address,
+           "The peer of a connected socket, or None."),
+    MEMBER("_server", T_OBJECT, server,
+           "Always None: datagrams have no server."),
+    MEMBER("_high_water", T_OBJECT, high_water,
+           "Bytes above which the protocol is told to pause writing."),
+    MEMBER("_low_water", T_OBJECT, low_water,
+           "Bytes below which it is told to resume."),
+    MEMBER("_buffer_size", T_PYSSIZET, buffer_size,
+           "Bytes that wait to be sent, each with its overhead."),
+    MEMBER("_conn_lost", T_PYSSIZET, conn_lost,
+           "How often the end of the connection was noticed."),
+    MEMBER("max_size", T_PYSSIZET, max_size,
+           "Bytes that a datagram is received with at most."),
+    MEMBER("_closing", T_BOOL, closing,
+           "Whether close() or abort() was called."),
+    MEMBER("_paused", T_BOOL, paused, "Whether reading is paused."),
+    MEMBER("_protocol_connected", T_BOOL, protocol_connected,
+           "Whether connection_made() was called."),
+    MEMBER("_protocol_paused", T_BOOL, protocol_paused,
+           "Whether pause_writing() was called last."),
+    {"_sock_fd", T_INT, offsetof(CaDatagram, fd), READONLY,
+     "The socket's descriptor."},
     {0},
 };
 #undef MEMBER

@@ -247,7 +247,11 @@ job_tp_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(job_doc,
+"A read, write or sync of a file that the backend does for a future.");
+
 static PyType_Slot job_slots[] = {
+    {Py_tp_doc, (void *)job_doc},
     {Py_tp_traverse, job_tp_traverse},
     {Py_tp_clear, job_tp_clear},
     {Py_tp_dealloc, job_tp_dealloc},

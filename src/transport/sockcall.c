@@ -17,6 +17,7 @@
 #include "py/errors.h"
 #include "py/freelist.h"
 #include "py/sockobj.h"
+#include "py/throw.h"
 
 #include <frameobject.h>
 #include <stddef.h>
@@ -398,52 +399,27 @@ throw_into_inner(CaSockCall *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-/* target.throw(*args): the exception that it asks for, or the complaint about
- * the arguments, in the running Python's words.  Takes the target. */
-static void
-raise_by(CaSockCall *self, PyObject *steal_target, PyObject *const *args,
-         Py_ssize_t nargs)
+/* Whether an exception may go in: 0, or -1 with why not.  Arguments are judged
+ * before the state, as everywhere in Python. */
+static int
+check_throwable(const CaSockCall *self, PyObject *const *args,
+                Py_ssize_t nargs)
 {
-    const ca_state *st = self->st;
-    PyObject *method = steal_target == NULL
-                           ? NULL
-                           : PyObject_GetAttr(steal_target,
-                                              st->names[CA_STR_throw]);
-    PyObject *result = method == NULL ? NULL
-                                      : PyObject_Vectorcall(
-                                            method, args, (size_t)nargs, NULL);
-    Py_XDECREF(result);                /* it cannot have one */
-    Py_XDECREF(method);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (steal_target != NULL) {
-        PyObject *none = PyObject_CallMethodNoArgs(steal_target,
-                                                   st->names[CA_STR_close]);
-        Py_XDECREF(none);
-        Py_DECREF(steal_target);
+    bool waits = self->state == CA_SOCKCALL_WAITING ||
+                 self->state == CA_SOCKCALL_DELEGATED;
+    if (ca_throw_check(self->st, args, nargs, waits) < 0) {
+        return -1;
     }
-    ca_error_restore(exc);
-}
-
-/* A coroutine of stock's that is not meant to run, to speak for us. */
-static PyObject *
-make_mouthpiece(const CaSockCall *self)
-{
-    return PyObject_CallMethod(self->st->StockSelectorLoop, "sock_recv", "OOO",
-                               Py_None, Py_None, Py_None);
-}
-
-/* Whether throw() would complain about these arguments. */
-static bool
-refuses_to_throw(PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs < 1 || nargs > 3 ||
-        (nargs == 3 && args[2] != Py_None && !PyTraceBack_Check(args[2]))) {
-        return true;
+    if (self->state == CA_SOCKCALL_RUNNING) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
     }
-    if (PyExceptionInstance_Check(args[0])) {
-        return nargs > 1 && args[1] != Py_None;
+    if (self->state == CA_SOCKCALL_SPENT) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot reuse already awaited coroutine");
+        return -1;
     }
-    return !PyExceptionClass_Check(args[0]);
+    return 0;
 }
 
 PyDoc_STRVAR(throw_doc,
@@ -454,31 +430,20 @@ static PyObject *
 call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     CaSockCall *self = (CaSockCall *)op;
+    if (check_throwable(self, args, nargs) < 0) {
+        return NULL;
+    }
     if (self->state == CA_SOCKCALL_DELEGATED) {
         return throw_into_inner(self, args, nargs);
     }
     bool waits = self->state == CA_SOCKCALL_WAITING;
-    if (refuses_to_throw(args, nargs) && (!waits || nargs < 1 || nargs > 3)) {
-        raise_by(self, make_mouthpiece(self), args, nargs);
-        return NULL;
-    }
-    if (self->state == CA_SOCKCALL_RUNNING) {
-        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-        return NULL;
-    }
-    if (self->state == CA_SOCKCALL_SPENT) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot reuse already awaited coroutine");
-        return NULL;
-    }
     if (waits && nargs == 1 && PyExceptionInstance_Check(args[0])) {
         PyErr_SetRaisedException(Py_NewRef(args[0]));
-    } else if (waits) {
-        /* Complaints come from the future, and end the call as well. */
-        raise_by(self, PyObject_GetIter((PyObject *)self->future), args,
-                 nargs);
     } else {
-        raise_by(self, make_mouthpiece(self), args, nargs);
+        ca_throw_raise(self->st,
+                       waits ? PyObject_GetIter((PyObject *)self->future)
+                             : ca_throw_speaker(self->st),
+                       args, nargs);
     }
     stop_watching(self, false);
     (void)spend_failed(self);
@@ -770,6 +735,7 @@ static PyType_Slot call_slots[] = {
     {Py_tp_traverse, call_tp_traverse},
     {Py_tp_clear, call_tp_clear},
     {Py_tp_repr, call_tp_repr},
+    {Py_tp_iter, PyObject_SelfIter},   /* of what __await__() returns */
     {Py_tp_iternext, call_tp_iternext},
     {Py_am_await, call_am_await},
     {Py_am_send, call_am_send},

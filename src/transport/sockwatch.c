@@ -143,7 +143,11 @@ watch_tp_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(watch_doc,
+"What the loop calls when a socket that a sock_*() call waits for is ready.");
+
 static PyType_Slot watch_slots[] = {
+    {Py_tp_doc, (void *)watch_doc},
     {Py_tp_dealloc, watch_tp_dealloc},
     {Py_tp_traverse, watch_tp_traverse},
     {Py_tp_clear, watch_tp_clear},

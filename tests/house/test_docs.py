@@ -7,7 +7,11 @@ import pytest
 import casyncio
 from casyncio import _native
 
-TYPES = [_native.Loop, _native.Handle, _native.TimerHandle]
+TYPES = [
+    member
+    for member in vars(_native).values()
+    if inspect.isclass(member) and member.__module__.startswith("casyncio")
+]
 
 
 def methods(of):
@@ -50,10 +54,15 @@ def test_every_public_name_of_the_package_is_described():
     assert described(casyncio)
 
 
+def test_the_native_types_are_found():
+    assert {_native.Loop, _native.TimerHandle, _native.Task, _native.StreamTransport} <= {*TYPES}
+    assert len(TYPES) >= 30
+    assert sum(len(methods(of)) for of in TYPES) >= 150
+
+
 @pytest.mark.parametrize("of", TYPES, ids=lambda of: of.__name__)
 def test_every_native_method_is_described_and_has_a_signature(of):
     found = methods(of)
-    assert found, "the type has no method"
     assert described(of)
     assert [method.__name__ for method in found if not described(method)] == []
     assert [method.__name__ for method in found if not has_signature(method)] == []

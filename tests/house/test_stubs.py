@@ -4,14 +4,17 @@ import importlib.resources
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.timeout(650)
 def test_stubs_agree_with_the_module(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "casyncio"],
         cwd=tmp_path,  # away from the sources, so that it looks at what is installed
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Success" in done.stdout

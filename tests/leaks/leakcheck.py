@@ -265,6 +265,57 @@ async def queues(loop):
 
 
 @on_loop
+async def combinators(loop):
+    """End gather(), wait_for(), timeout() and TaskGroup in every way."""
+    api = primitives(loop)
+
+    async def work(n):
+        await api.sleep(0)
+        if n == 1:
+            raise ValueError(n)
+        if n == 2:
+            await loop.create_future()
+        return n
+
+    async def group(*numbers):
+        async with api.TaskGroup() as tasks:
+            for n in numbers:
+                tasks.create_task(work(n))
+
+    async def limited(delay, *numbers):
+        async with api.timeout(delay) as limit:
+            limit.me = [limit]  # a cycle
+            limit.reschedule(limit.when())
+            for n in numbers:
+                await work(n)
+
+    await api.gather(work(0), work(3), api.gather())
+    await api.gather(work(0), work(1), return_exceptions=True)
+    await api.wait_for(work(0), 100)
+    await group(0, 3, 4)
+    await limited(100, 0, 3)
+    for coro in (
+        api.gather(work(0), work(1)),
+        api.wait_for(work(1), 100),
+        api.wait_for(work(2), 0.0002),
+        api.wait_for(work(2), 0),
+        group(0, 1, 2),
+        limited(0.0002, 2),
+        limited(100, 1),
+    ):
+        with contextlib.suppress(ValueError, asyncio.TimeoutError, BaseExceptionGroup):
+            await coro
+    tasks = await begin(
+        api.wait_for(work(2), 100), group(2, 2), limited(100, 2), api.sleep(100), api.sleep(0)
+    )
+    tasks.append(api.gather(work(2), work(2)))
+    await asyncio.sleep(0)
+    await cancel_all(tasks)
+    for coro in api.wait_for(loop.create_future(), 1), group(0), limited(1, 0), api.sleep(1):
+        coro.close()  # not begun
+
+
+@on_loop
 async def handles(loop):
     for i in range(20):
         loop.call_soon(int, i)
@@ -607,6 +658,39 @@ async def tls_echo(loop):
     await _talk(
         *await asyncio.open_connection(*addr, ssl=client_ctx, server_hostname="localhost"), 50_000
     )
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.002)
+
+
+@on_loop
+async def tls_endings(loop):
+    """End handshakes and connections in the ways that are no quiet closing."""
+    import ssl
+
+    loop.set_exception_handler(lambda loop, context: None)
+    server_ctx, client_ctx = make_tls()
+    server = await asyncio.start_server(_echo, "127.0.0.1", 0, ssl=server_ctx)
+    addr = server.sockets[0].getsockname()
+    with contextlib.suppress(ssl.SSLError):  # not trusted
+        untrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        await asyncio.open_connection(*addr, ssl=untrusting, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection(*addr, ssl=client_ctx)
+    writer.write(b"x" * 1000)
+    await reader.readexactly(1000)
+    writer.write(b"x" * 1_000_000)
+    writer.transport.abort()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = silent.getsockname()
+        task = loop.create_task(asyncio.open_connection(*place, ssl=client_ctx))
+        silent.setblocking(False)
+        accepted, _ = await loop.sock_accept(silent)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        accepted.close()
+        waiting = asyncio.open_connection(*place, ssl=client_ctx, ssl_handshake_timeout=0.001)
+        with contextlib.suppress(OSError):
+            await waiting
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.002)

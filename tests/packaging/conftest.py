@@ -25,7 +25,7 @@ CLONED_FOLDERS = (
 )
 
 
-def run(*argv, env=None, cwd=None, timeout=100):
+def run(*argv, env=None, cwd=None, timeout=600):
     """Run a command to its end; gives CompletedProcess with both streams in stdout."""
     return subprocess.run(
         list(map(str, argv)),

@@ -8,7 +8,7 @@ import zipfile
 import glibc
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 IMPORT_AND_RUN = """
 import asyncio, casyncio

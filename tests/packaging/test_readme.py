@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.timeout(650)
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MANUAL = sorted((ROOT / "docs").glob("*.md"))
@@ -58,7 +59,7 @@ PYTHON = [code for code in SWITCHES if re.match(r"(asyncio|casyncio|web)\.[\w.]+
 COMMANDS = [code for code in SWITCHES if code.startswith("python -m casyncio")]
 
 
-def python(*argv, cwd=None, timeout=100):
+def python(*argv, cwd=None, timeout=600):
     """Run this interpreter away from the sources."""
     done = subprocess.run(
         [sys.executable, *map(str, argv)],

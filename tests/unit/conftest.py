@@ -95,6 +95,22 @@ def pytest_runtest_setup(item):
         pytest.skip(f"not for --stock: {mark.args[0]}")
 
 
+# What a Python to come may lack (requirements/unit.txt has none of it).
+OPTIONAL = ("hypothesis", "psutil", "trustme")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    """Skip a module that imports what is not installed, and say so."""
+    report = (yield).get_result()
+    if report.outcome == "failed" and isinstance(collector, pytest.Module):
+        missing = re.search(r"No module named '(\w+)", str(report.longrepr))
+        if missing and missing[1] in OPTIONAL:
+            report.outcome = "skipped"
+            why = f"Skipped: {missing[1]} is not installed"
+            report.longrepr = (str(collector.path), 1, why)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("timeout") is None:

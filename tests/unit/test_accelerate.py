@@ -186,3 +186,100 @@ def test_the_launcher_accelerates_when_asked(child, tmp_path):
     )
     run = child.finish(child.command("-m", "casyncio", "--accelerate", str(program)))
     assert (run.status, run.out) == (0, "True\n"), run.err
+
+
+# ---- what differs, on purpose (docs/differences.md) ----
+
+
+def test_a_method_written_into_the_dict_of_a_reader_goes_unnoticed(child):
+    child.ok(
+        """
+        import asyncio, casyncio
+
+        async def main():
+            results = []
+            for how in "setattr", "dict":
+                reader = casyncio.StreamReader()
+                async def wait(name):
+                    reader.feed_data(b"ours")
+                if how == "setattr":
+                    reader._wait_for_data = wait
+                else:
+                    reader.__dict__["_wait_for_data"] = wait
+                asyncio.get_running_loop().call_later(0.01, reader.feed_data, b"theirs")
+                results.append(await reader.read(10))
+            assert results == [b"ours", b"theirs"], results
+
+        casyncio.run(main())
+        """
+    )
+
+
+def test_a_metaclass_that_is_no_abcmeta_is_refused(child):
+    child.ok(
+        """
+        import casyncio
+
+        class Meta(type):
+            pass
+
+        for base in casyncio.Lock, casyncio.Queue, casyncio.StreamReader:
+            try:
+                Meta("Derived", (base,), {})
+            except TypeError as error:
+                assert "metaclass conflict" in str(error)
+            else:
+                raise AssertionError(base)
+        """
+    )
+
+
+def test_waits_are_no_coroutine_functions_to_inspect(child):
+    child.ok(
+        """
+        import asyncio, casyncio, inspect
+
+        for cls, name in ("Lock", "acquire"), ("Event", "wait"), ("Queue", "get"):
+            assert inspect.iscoroutinefunction(getattr(getattr(asyncio, cls), name))
+            assert not inspect.iscoroutinefunction(getattr(getattr(casyncio, cls), name))
+        """
+    )
+
+
+def test_a_name_patched_inside_asyncio_is_not_seen_by_gather(child):
+    child.ok(
+        """
+        import asyncio, casyncio
+        from unittest import mock
+
+        async def main():
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(1)
+            with mock.patch("asyncio.tasks.ensure_future") as patched:
+                assert await casyncio.gather(future) == [1]
+            assert not patched.called
+
+        casyncio.run(main())
+        """
+    )
+
+
+def test_a_class_patched_in_asyncio_streams_is_not_seen_by_open_connection(child):
+    child.ok(
+        """
+        import asyncio, casyncio, socket
+        from unittest import mock
+
+        casyncio.install(accelerate=True)
+
+        async def main():
+            first, second = socket.socketpair()
+            with mock.patch("asyncio.streams.StreamReader") as patched, second:
+                reader, writer = await asyncio.open_connection(sock=first)
+                assert type(reader) is casyncio.StreamReader and not patched.called
+                writer.close()
+                await writer.wait_closed()
+
+        casyncio.run(main())
+        """
+    )

@@ -41,8 +41,20 @@ def test_patch_finds_the_right_kind_of_mock(api, name, kind):
         assert type(found).__name__ == kind
 
 
+STREAMS = (
+    *("StreamReader", "StreamWriter", "StreamReaderProtocol"),
+    *("open_connection", "start_server", "open_unix_connection", "start_unix_server"),
+)
+
+
+@pytest.mark.ours("asyncio's say in which of its modules they are")
+@pytest.mark.parametrize("name", ("sleep", "timeout", "timeout_at", "Lock", "Queue", *STREAMS))
+def test_what_is_ours_says_that_it_is_casyncios(api, name):
+    assert getattr(api, name).__module__ == "casyncio"
+
+
 @pytest.mark.ours("the name under which it is found is ours")
-@pytest.mark.parametrize("name", ("sleep", "gather", "wait_for", "timeout"))
+@pytest.mark.parametrize("name", (*NAMES, *STREAMS))
 def test_a_function_is_pickled_and_copied_by_its_name(api, name):
     function = getattr(api, name)
     assert pickle.loads(pickle.dumps(function)) is function
@@ -113,7 +125,9 @@ def test_coroutines_are_coroutines_for_whoever_asks(api):
         assert coro.cr_await is None and not coro.cr_running
         assert repr(coro).startswith(f"<coroutine object {name} at 0x")
         assert weakref.ref(coro)() is coro
-        assert list(coro.__await__().__iter__.__name__) and coro.close() is None
+        awaited = coro.__await__()
+        assert iter(awaited) is awaited
+        assert coro.close() is None
         assert coro.cr_frame is None
 
 

@@ -65,7 +65,7 @@ async def order_of_sleepers(api):
         seen.append(n)
 
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(body(n, d)) for n, d in enumerate((0.02, 0, 0.01, -1, 0.015, 1e-4))]
+    tasks = [loop.create_task(body(n, d)) for n, d in enumerate((0.3, 0, 0.1, -1, 0.2, 1e-4))]
     loop.call_soon(seen.append, "soon")
     await asyncio.wait(tasks)
     return seen

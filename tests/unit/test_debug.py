@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 import threading
 import time
@@ -117,17 +118,19 @@ def test_a_slow_callback_is_reported_with_its_handle(loop, turns, warnings_of):
     loop.set_debug(True)
     loop.slow_callback_duration = 0.02
     loop.call_soon(time.sleep, 0.05)
-    (text,) = warnings_of(lambda: turns(loop))
+    texts = warnings_of(lambda: turns(loop))
+    (text,) = [text for text in texts if "sleep(0.05)" in text]  # a busy machine adds others
     assert text.startswith("Executing <Handle sleep(0.05) created at ")
-    assert " took 0.0" in text and text.endswith(" seconds")
+    seconds = re.search(r" took (\d+\.\d\d\d) seconds$", text)
+    assert seconds and 0.05 <= float(seconds[1]) < 20
 
 
 def test_a_slow_timer_is_reported_with_its_handle(loop, warnings_of):
     loop.set_debug(True)
     loop.slow_callback_duration = 0.02
     loop.call_later(0, lambda: (time.sleep(0.05), loop.stop()))
-    (text,) = warnings_of(loop.run_forever)
-    assert text.startswith("Executing <TimerHandle when=")
+    texts = warnings_of(loop.run_forever)
+    assert len([t for t in texts if t.startswith("Executing <TimerHandle when=")]) == 1
 
 
 def test_a_slow_task_step_is_reported_with_the_tasks_name(loop, warnings_of):
@@ -137,8 +140,9 @@ def test_a_slow_task_step_is_reported_with_the_tasks_name(loop, warnings_of):
     loop.set_debug(True)
     loop.slow_callback_duration = 0.02
     task = loop.create_task(slow(), name="the-slow-one")
-    (text,) = warnings_of(lambda: loop.run_until_complete(task))
-    assert text.startswith("Executing <Task ") and "name='the-slow-one'" in text
+    texts = warnings_of(lambda: loop.run_until_complete(task))
+    (text,) = [text for text in texts if text.startswith("Executing <Task ")]
+    assert "name='the-slow-one'" in text
 
 
 def test_a_fast_callback_is_not_reported(loop, turns, warnings_of):
@@ -159,12 +163,16 @@ def test_the_limit_may_be_changed_while_running(loop, warnings_of):
     loop.slow_callback_duration = 60
 
     def lower():
-        loop.slow_callback_duration = 0.001
+        loop.slow_callback_duration = 0.02
 
+    loop.call_soon(time.sleep, 0.03)
     loop.call_soon(lower)
-    loop.call_soon(time.sleep, 0.02)
+    loop.call_soon(time.sleep, 0.1)
     loop.call_soon(loop.stop)
-    assert len(warnings_of(loop.run_forever)) == 1
+    texts = warnings_of(loop.run_forever)
+    assert [re.findall(r"sleep\(.*?\)", text) for text in texts if "sleep" in text] == [
+        ["sleep(0.1)"]
+    ]
 
 
 @pytest.mark.parametrize("value", [0, 10, 0.5])
@@ -183,7 +191,8 @@ def test_a_slow_callback_that_fails_is_reported_too(loop, turns, warnings_of):
     loop.set_debug(True)
     loop.slow_callback_duration = 0.02
     loop.call_soon(fail)
-    assert len(warnings_of(lambda: turns(loop))) == 1
+    texts = warnings_of(lambda: turns(loop))
+    assert len([text for text in texts if ".fail() " in text]) == 1
 
 
 def depth_inside(loop, turns):

@@ -6,6 +6,7 @@ import io
 import os
 import random
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -502,15 +503,17 @@ def test_a_file_whose_closing_is_cancelled_is_closed_and_complete(loop, open_fil
 
 
 def test_opening_that_is_cancelled_leaves_no_descriptor(loop, open_file, path, fds):
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def opener(name, flags):
+        begun.set()
         gate.wait(30)
         return os.open(name, flags, 0o600)
 
     async def main():
         task = asyncio.ensure_future(asyncio.wait_for(open_file(path, "wb", opener=opener), 30))
-        await asyncio.sleep(0.01)
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -610,7 +613,8 @@ def test_pipes_can_be_read_and_written(loop, open_file):
             assert await reader.readline() == b"one\n"
             assert await reader.read(3) == b"two"
             task = asyncio.ensure_future(reader.read(8))
-            await asyncio.sleep(0.01)
+            while not reader._store.unsettled:  # until a thread has been told to read
+                await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -654,9 +658,10 @@ def test_a_file_that_is_forgotten_warns_and_keeps_what_was_written(loop, open_fi
         assert file.read() == b"kept"
 
 
-def test_a_loop_may_be_closed_while_the_kernel_reads(loop, open_file, path, collect):
+def test_a_loop_may_be_closed_while_the_kernel_reads(loop, open_file, path, collect, fds):
     with open(path, "wb") as file:
         file.write(b"x" * 1_000_000)
+    threads, before = threading.active_count(), len(fds())
     loop._file_cached = lambda *args: None
 
     async def main():
@@ -671,9 +676,15 @@ def test_a_loop_may_be_closed_while_the_kernel_reads(loop, open_file, path, coll
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         file = loop.run_until_complete(main())
+        assert path in fds().values()
         loop.close()
         del file
         collect()
+    deadline = time.monotonic() + 30
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= threads
+    assert path not in fds().values() and len(fds()) <= before
 
 
 def test_a_loop_that_is_moved_to_another_thread_goes_on_reading(

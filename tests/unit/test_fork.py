@@ -291,14 +291,20 @@ def work():
     loop.call_soon_threadsafe(int)
     loop._write_to_self()
 
+def settled():
+    # Wait until the loop sleeps; return how many turns it has made.
+    seen = 0
+    while not seen or seen != loop.turns:
+        seen = loop.turns
+        time.sleep(0.2)
+    return seen
+
 loop = Counting()
 thread = threading.Thread(target=loop.run_forever)
 thread.start()
-time.sleep(0.2)
-before = loop.turns
+before = settled()
 assert wait_for(in_fork(work)) == 0
-time.sleep(0.1)
-after = loop.turns
+after = settled()
 loop.call_soon_threadsafe(loop.stop)
 thread.join()
 assert after == before, (before, after)

@@ -231,6 +231,33 @@ def test_info_tells_backend_tasks_and_versions(launch, backend):
         assert word in result.out
 
 
+@pytest.mark.parametrize(
+    ("variable", "rows"),
+    [
+        ("CASYNCIO_TASKS", ("tasks",)),
+        ("CASYNCIO_TRANSPORTS", ("transports", "TLS")),
+        ("CASYNCIO_TLS", ("TLS",)),
+    ],
+)
+def test_info_tells_which_variable_asks_for_asyncios_own(launch, variable, rows):
+    reason = f"asked for by {variable}=stock"
+    result = launch("info", env={variable: "stock"})
+    told = {line.split()[0] for line in result.out.splitlines() if reason in line}
+    assert result.status == 0 and told == set(rows), result.out
+
+
+def test_info_tells_what_accelerate_leaves_to_asyncio(launch):
+    (line,) = [s for s in launch("info").out.splitlines() if s.startswith("accelerate")]
+    assert ("wait_for" in line) == (sys.version_info < (3, 12)) and "Lock" not in line
+    told = launch("info", env={"CASYNCIO_TASKS": "stock"}).out
+    assert "asyncio's own stay: sleep, gather" in told
+
+
+def test_info_says_why_auto_is_epoll(launch):
+    result = launch("info", env={"CASYNCIO_BACKEND": "auto"})
+    assert "epoll (auto: for descriptors nothing is better" in result.out
+
+
 def test_info_with_an_unknown_backend_says_so(launch):
     result = launch("info", env={"CASYNCIO_BACKEND": "kqueue"})
     assert result.status != 0 and "kqueue" in result.err and "Traceback" not in result.err

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import os
 import socket
+import sys
 import types
 import weakref
 from asyncio import (
@@ -15,6 +16,7 @@ from asyncio import (
     format_helpers,
     futures,
     selector_events,
+    streams,
     tasks,
     unix_events,
 )
@@ -197,3 +199,155 @@ def test_a_server_keeps_its_connections_in_a_weak_set_of_the_known_kind(loop):
         ("_sockets", "_clients", "add"),
         ("_clients", "discard", "len", "_sockets", "_wakeup"),
     ]
+
+
+def codes_of(function):
+    """Return the code of a function and of those that are made in it."""
+    inner = [code for code in function.__code__.co_consts if isinstance(code, types.CodeType)]
+    return [function.__code__, *inner]
+
+
+@pytest.mark.parametrize(
+    ("name", "uses"),
+    [
+        ("open_connection", {"StreamReader", "StreamReaderProtocol", "StreamWriter"}),
+        ("open_unix_connection", {"StreamReader", "StreamReaderProtocol", "StreamWriter"}),
+        ("start_server", {"StreamReader", "StreamReaderProtocol"}),
+        ("start_unix_server", {"StreamReader", "StreamReaderProtocol"}),
+    ],
+)
+def test_functions_of_streams_look_up_their_classes_as_globals(name, uses):
+    from casyncio import _streams
+
+    codes = codes_of(getattr(streams, name))
+    assert uses <= {used for code in codes for used in code.co_names}
+    assert codes[0].co_freevars == ()
+    assert getattr(_streams, name).__globals__["StreamReader"] is casyncio.StreamReader
+
+
+def test_a_servers_task_gets_the_callback_that_is_known():
+    from casyncio import _streams
+
+    made = asyncio.StreamReaderProtocol.connection_made
+    (code,) = [code for code in codes_of(made) if code.co_name == "callback"]
+    assert {*code.co_freevars} == {"self", "transport"}
+    assert {"_loop", "close", "exception"} <= {*code.co_names} <= _streams._CALLBACK_NAMES
+    assert {"StreamWriter", "coroutines", "iscoroutine", "create_task"} <= {*made.__code__.co_names}
+    assert _streams._callback_code is code
+
+
+@pytest.mark.parametrize("change", ["another callback", "another question"])
+def test_another_way_to_serve_is_left_to_stock(monkeypatch, change):
+    from casyncio import _streams
+
+    stock = asyncio.StreamReaderProtocol.connection_made
+    code = stock.__code__
+    if change == "another question":
+        names = tuple("isawaitable" if n == "iscoroutine" else n for n in code.co_names)
+        code = code.replace(co_names=names)
+    else:
+        (inner,) = [code for code in codes_of(stock) if code.co_name == "callback"]
+        other = inner.replace(co_names=(*inner.co_names, "_task"))
+        consts = tuple(other if const is inner else const for const in code.co_consts)
+        code = code.replace(co_consts=consts)
+    monkeypatch.setattr(
+        asyncio.StreamReaderProtocol,
+        "connection_made",
+        types.FunctionType(code, vars(streams), "connection_made"),
+    )
+    assert _streams._find_callback_code() is None
+
+
+READS = {
+    "read": {"_exception", "_limit", "_buffer", "_eof", "_wait_for_data"},
+    "readline": {"readuntil", "_buffer", "_maybe_resume_transport"},
+    "readexactly": {"_exception", "_buffer", "_eof", "_wait_for_data"},
+    "readuntil": {"_exception", "_buffer", "_limit", "_eof", "_wait_for_data"},
+    "__anext__": {"readline"},
+    "_wait_for_data": {"_waiter", "_eof", "_paused", "_transport", "resume_reading", "_loop"},
+}
+SIGNATURES = {
+    "read": "(self, n=-1)",
+    "readline": "(self)",
+    "readexactly": "(self, n)",
+    "readuntil": "(self, separator=b'\\n')",
+    "__anext__": "(self)",
+    "_wait_for_data": "(self, func_name)",
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_of_stock_has_the_known_form_and_names(name):
+    read = getattr(asyncio.StreamReader, name)
+    assert inspect.iscoroutinefunction(read)
+    assert str(inspect.signature(read)) == SIGNATURES[name]
+    assert READS[name] <= {*read.__code__.co_names}
+
+
+@pytest.mark.parametrize(
+    ("name", "uses"),
+    [
+        ("drain", {"_reader", "exception", "_transport", "is_closing", "sleep", "_protocol"}),
+        ("wait_closed", {"_protocol", "_get_close_waiter"}),
+    ],
+)
+def test_a_wait_of_stocks_writer_has_the_known_form_and_names(name, uses):
+    wait = getattr(asyncio.StreamWriter, name)
+    assert inspect.iscoroutinefunction(wait)
+    assert str(inspect.signature(wait)) == "(self)"
+    assert uses <= {*wait.__code__.co_names}
+    assert callable(streams.FlowControlMixin._drain_helper)
+    assert callable(asyncio.StreamReaderProtocol._get_close_waiter)
+
+
+def test_combinators_of_stock_are_those_that_are_known():
+    from asyncio import taskgroups, timeouts
+
+    from casyncio import _combine
+
+    stock = _combine._stock()
+    known = {
+        "_done_callback": stock["gather_callback"],
+        "Timeout.__aenter__": stock["timeout_enter"],
+        "Timeout._on_timeout": stock["timeout_expire"],
+        "TaskGroup.__aenter__": stock["group_enter"],
+    }
+    assert known.keys() == _combine._KNOWN.keys()
+    assert [name for name, code in known.items() if not _combine._is_known(name, code)] == []
+    assert issubclass(tasks._GatheringFuture, asyncio.Future)
+    assert {"CREATED", "ENTERED", "EXPIRING", "EXPIRED", "EXITED"} == {*timeouts._State.__members__}
+    assert callable(taskgroups.TaskGroup.__aexit__)
+    assert "timeouts" in tasks.wait_for.__code__.co_names or sys.version_info < (3, 12)
+
+
+@pytest.mark.ours("it is about the inside of casyncio")
+def test_combinators_are_native_wherever_they_are_known():
+    if casyncio._stock_tasks_reason is not None:
+        pytest.skip(f"no native tasks here: {casyncio._stock_tasks_reason}")
+    names = ["gather", "timeout", "Timeout", "TaskGroup"]
+    names += ["wait_for"] if sys.version_info >= (3, 12) else []
+    assert [name for name in names if getattr(casyncio, name) is getattr(asyncio, name)] == []
+
+
+def test_tls_finds_the_fields_that_it_shares_with_stock(loop):
+    import ssl
+    from asyncio import sslproto
+
+    context = ssl.create_default_context()
+    made = sslproto.SSLProtocol(loop, asyncio.Protocol(), context, None, ssl_handshake_timeout=9)
+    for name in (
+        "_app_transport",
+        "_app_transport_created",
+        "_incoming",
+        "_outgoing",
+        "_ssl_buffer",
+        "_sslobj",
+        "_state",
+        "_transport",
+        "_write_backlog",
+    ):
+        assert hasattr(made, name)
+    transport = sslproto._SSLProtocolTransport(loop, made)
+    assert transport._ssl_protocol is made and transport._closed is False
+    transport._closed = True  # else it warns
+    assert selector_events._SelectorSocketTransport._start_tls_compatible is True

@@ -172,12 +172,18 @@ def test_an_error_in_a_handler_goes_to_the_exception_handler(loop):
 
 def test_a_python_signal_handler_runs_while_the_loop_sleeps(loop):
     seen = []
-    signal.signal(signal.SIGUSR1, lambda *args: seen.append(time.monotonic()))
+
+    def handler(*args):
+        seen.append(time.monotonic())
+        loop.call_soon_threadsafe(loop.stop)
+
+    signal.signal(signal.SIGUSR1, handler)
     kill_soon(signal.SIGUSR1, 0.05)
-    loop.call_later(1, loop.stop)
+    timer = loop.call_later(20, loop.stop)
     start = time.monotonic()
     loop.run_forever()
-    assert len(seen) == 1 and seen[0] - start < 0.5
+    timer.cancel()
+    assert len(seen) == 1 and seen[0] - start < 10
 
 
 def test_a_python_signal_handler_may_stop_a_sleeping_loop(loop):
@@ -221,7 +227,7 @@ def test_signals_do_not_shorten_a_sleep(loop):
     try:
         start = time.monotonic()
         loop.run_until_complete(asyncio.sleep(0.1))
-        assert 0.1 <= time.monotonic() - start < 1
+        assert 0.1 <= time.monotonic() - start < 20
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

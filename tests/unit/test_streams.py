@@ -9,7 +9,6 @@ import contextlib
 import gc
 import inspect
 import socket
-import ssl
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +18,7 @@ import weakref
 from unittest import mock
 
 import pytest
+from tls_peers import client_context, server_context
 
 import casyncio
 
@@ -541,25 +541,16 @@ def test_a_cancelled_read_loses_no_byte(loop, pair, name, moment):
 
 @pytest.mark.parametrize("cls", [asyncio.StreamReader, casyncio.StreamReader])
 def test_streams_go_over_tls(loop, tmp_path, cls):
-    pytest.importorskip("trustme")
-    import trustme
-
-    ca = trustme.CA()
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(server_context)
-    client_context = ssl.create_default_context()
-    ca.configure_trust(client_context)
-
     async def handler(reader, writer):
         writer.write(await reader.readline())
         await writer.drain()
         writer.close()
 
     async def main():
-        server = await casyncio.start_server(handler, "127.0.0.1", 0, ssl=server_context)
+        server = await casyncio.start_server(handler, "127.0.0.1", 0, ssl=server_context())
         port = server.sockets[0].getsockname()[1]
         reader, writer = await casyncio.open_connection(
-            "127.0.0.1", port, ssl=client_context, server_hostname="localhost"
+            "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
         )
         writer.write(b"secret\n")
         await writer.drain()
@@ -665,21 +656,26 @@ def test_an_idle_connection_weighs_little(loop):
         server = await casyncio.start_server(handler, "127.0.0.1", 0, backlog=1024)
         address = server.sockets[0].getsockname()
         before = len(asyncio.all_tasks())
-        peers = [socket.create_connection(address) for _ in range(60)]
-        await turns(20)
-        tracemalloc.start()
-        new = [socket.socket() for _ in range(count)]
-        for peer in new:
-            peer.connect(address)
-        start = tracemalloc.get_traced_memory()[0]
         deadline = loop.time() + 30
-        while len(asyncio.all_tasks()) < before + 60 + count and loop.time() < deadline:
-            await asyncio.sleep(0.01)
-        gc.collect()
+        peers = [socket.socket() for _ in range(60 + count)]
+
+        async def connect(start, stop):
+            for end in range(start + 60, stop + 1, 60):  # no more than the least backlog takes
+                for peer in peers[end - 60 : end]:
+                    peer.connect(address)
+                while len(asyncio.all_tasks()) < before + end and loop.time() < deadline:
+                    await asyncio.sleep(0.001)
+            await turns(20)
+            gc.collect()
+
+        await connect(0, 60)
+        tracemalloc.start()
+        start = tracemalloc.get_traced_memory()[0]
+        await connect(60, 60 + count)
         grown = tracemalloc.get_traced_memory()[0] - start
         tracemalloc.stop()
         waiting = len(asyncio.all_tasks()) - before
-        for peer in peers + new:
+        for peer in peers:
             peer.close()
         server.close()
         await server.wait_closed()
@@ -689,4 +685,5 @@ def test_an_idle_connection_weighs_little(loop):
 
     grown, waiting = loop.run_until_complete(main())
     assert waiting == 60 + count
-    assert grown <= 2100
+    # What was measured (1873, 1828, 1993 bytes) and 15 % for another minor version.
+    assert grown <= {(3, 11): 2150, (3, 12): 2100}.get(sys.version_info[:2], 2300)

@@ -348,24 +348,31 @@ def test_items_that_cannot_be_compared_leave_a_heap_as_stock_leaves_it(same_in_b
     same_in_both(action)
 
 
-def test_a_comparison_that_uses_the_queue_meets_no_half_done_state(family, loop):
+def test_a_comparison_that_uses_the_queue_meets_the_state_that_it_meets_in_stock(same_in_both):
     class Meddler:
-        def __init__(self, queue):
-            self.queue = queue
+        def __init__(self, number, queue, seen):
+            self.number, self.queue, self.seen = number, queue, seen
 
         def __lt__(self, other):
+            state = [item.number for item in self.queue._queue], self.queue._unfinished_tasks
+            self.seen.append((self.number, other.number, *state))
             if self.queue._queue:
                 self.queue._queue = list(self.queue._queue)
-            return False
+            return self.number > other.number
 
-    async def main():
-        queue = family.PriorityQueue()
-        for _ in range(5):
-            await queue.put(Meddler(queue))
-        while not queue.empty():
-            await queue.get()
+    async def main(queue, seen):
+        for number in range(5):
+            await queue.put(Meddler(number, queue, seen))
+        while not queue.empty() and len(seen) < 200:
+            seen.append(((await queue.get()).number, queue.qsize()))
 
-    loop.run_until_complete(main())
+    def action(classes):
+        seen = []
+        asyncio.run(main(classes.PriorityQueue(), seen))
+        return seen
+
+    kind, seen = same_in_both(action)
+    assert kind == "value" and len(seen) >= 10
 
 
 def test_a_coroutine_that_is_resumed_from_within_itself_says_so(family, loop):

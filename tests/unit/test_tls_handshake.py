@@ -162,13 +162,16 @@ def test_a_timeout_that_is_not_positive_is_refused_in_stocks_words(same_error, n
 
 
 def test_cancelling_a_handshake_closes_the_connection(loop, engine):
+    begun = threading.Event()
+
     def handle(sock):
         while sock.recv(1000):
-            pass
+            begun.set()
 
     async def main(address):
         task = asyncio.ensure_future(connect(address))
-        await asyncio.sleep(0.05)
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -352,7 +355,8 @@ def test_start_tls_on_both_sides_of_streams(loop, engine):
 def test_bytes_received_before_start_tls_belong_to_the_handshake(loop, engine):
     async def handle(reader, writer):
         assert (await reader.readline()).startswith(b"PROXY TCP4")
-        await asyncio.sleep(0.05)  # the ClientHello is in the reader's buffer by then
+        while not reader._buffer:  # until the ClientHello is there
+            await asyncio.sleep(0.001)
         await writer.start_tls(server_context())
         await upper(reader, writer)
 
