@@ -95,6 +95,7 @@ typedef struct ca_state {
     PyTypeObject *FunctionType;        /* of task/combine.h */
     PyTypeObject *CoroType;
     PyTypeObject *GatherCallbackType;
+    PyTypeObject *ExpiryType;
     PyTypeObject *GatheringType;       /* classes of casyncio/_combine.py; */
     PyTypeObject *TimeoutType;         /* NULL until it has told us */
     PyTypeObject *GroupType;

@@ -64,6 +64,7 @@ typedef struct {
     PyObject *inner;                   /* strong; that it hands on to */
     PyObject *weakrefs;
     CaTask *task;                      /* strong; of a deadline */
+    struct ca_expiry *expiry;          /* strong; what its timer calls */
     uint8_t state;                     /* ca_coro_state */
     uint8_t nargs;
     uint8_t phase;                     /* the kind's own */
@@ -82,6 +83,15 @@ typedef struct ca_coro_kind {
     PySendResult (*thrown)(CaCoro *self, PyObject *exc, PyObject **result);
 } ca_coro_kind;
 
+/* What the timer of a deadline calls.  It does not keep the coroutine alive:
+ * one that is dropped is closed, as one of stock's is. */
+typedef struct ca_expiry {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    CaCoro *coro;                      /* borrowed: it says when it is spent */
+} CaExpiry;
+
+extern PyType_Spec ca_expiry_spec;
 extern PyType_Spec ca_coro_spec;
 
 /* A new coroutine; args are those of stock's function. */

@@ -27,6 +27,10 @@ static void
 spend(CaCoro *self)
 {
     self->state = CA_CORO_SPENT;
+    if (self->expiry != NULL) {
+        self->expiry->coro = NULL;
+        Py_CLEAR(self->expiry);
+    }
     if (self->timer != NULL) {
         PyObject *timer = self->timer;
         self->timer = NULL;
@@ -529,6 +533,7 @@ ca_coro_new(ca_state *st, const ca_coro_kind *kind, PyObject *const *args,
     self->inner = NULL;
     self->weakrefs = NULL;
     self->task = NULL;
+    self->expiry = NULL;
     self->state = CA_CORO_NEW;
     self->nargs = (uint8_t)nargs;
     self->phase = 0;

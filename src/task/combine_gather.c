@@ -5,6 +5,11 @@
  * future.  Outer future and pending children thus hold each other, as in
  * stock, until the children are done.
  *
+ * What a child looks like when its callback runs is another matter: users see
+ * the list of children, may call callbacks and reset futures.  There each one
+ * is looked at before its fields are read, and asked as stock would ask it if
+ * it is not a Future of ours that is done.
+ *
  * Native are calls in which every argument is a coroutine, or a Future or Task
  * of ours of the running loop, and tasks are made without a factory.  No code
  * of users runs while the children are made.
@@ -15,8 +20,10 @@
 
 typedef struct {
     CaFuture fut;
-    PyObject *children;                /* strong; list, repeated where an
+    PyObject *counted;                 /* strong; list, repeated where an
                                           argument was; NULL at first */
+    PyObject *children;                /* strong; _children: the same list,
+                                          unless users replace it */
     Py_ssize_t unfinished;             /* different children that count */
     char return_exceptions;
     char cancel_requested;
@@ -31,17 +38,23 @@ typedef struct {
 
 /* ---- a child is done ---- */
 
-/* set_exception(), which has words for StopIteration; 0 or -1. */
+/* outer.method(arg); 0 or -1 */
+static int
+tell(CaGathering *outer, PyObject *method, PyObject *arg)
+{
+    PyObject *done = PyObject_CallMethodOneArg((PyObject *)outer, method, arg);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* set_exception(), which has words for what it refuses; 0 or -1. */
 static int
 fail(ca_state *st, CaGathering *outer, PyObject *exc)
 {
-    if (!PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
-        return ca_future_fail(st, &outer->fut, exc);
-    }
-    PyObject *done = PyObject_CallMethodOneArg(
-        (PyObject *)outer, st->names[CA_STR_set_exception], exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return outer->fut.state == CA_PENDING && PyExceptionInstance_Check(exc) &&
+                   !PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)
+               ? ca_future_fail(st, &outer->fut, exc)
+               : tell(outer, st->names[CA_STR_set_exception], exc);
 }
 
 /* The same with the CancelledError of a child. */
@@ -55,81 +68,140 @@ fail_cancelled(ca_state *st, CaGathering *outer, PyObject *child)
     return result;
 }
 
-/* What stands for a child in the list of results. */
-static PyObject *
-result_of(ca_state *st, CaFuture *child)
+static bool
+is_done_future(const ca_state *st, PyObject *child)
 {
-    if (child->state != CA_CANCELLED) {
-        child->log_tb = 0;
-        return Py_NewRef(child->exception != NULL ? child->exception
-                                                  : child->result);
-    }
-    PyObject *msg = child->cancel_msg;
-    return msg == NULL || msg == Py_None
-               ? PyObject_CallFunction(st->CancelledError, "s", "")
-               : PyObject_CallOneArg(st->CancelledError, msg);
+    return ca_future_check(st, child) &&
+           ((CaFuture *)child)->state != CA_PENDING;
 }
 
-static PyObject *
-results_of(ca_state *st, PyObject *children)
+/* cancelled() and exception(), which counts as retrieving it: 1 when the child
+ * was cancelled; 0, with the exception or None in *exc, strong; or -1. */
+static int
+exception_of(ca_state *st, PyObject *child, PyObject **exc)
 {
-    Py_ssize_t n = PyList_GET_SIZE(children);
-    PyObject *results = PyList_New(n);
-    for (Py_ssize_t i = 0; results != NULL && i < n; i++) {
-        PyObject *one = result_of(st,
-                                  (CaFuture *)PyList_GET_ITEM(children, i));
-        if (one == NULL) {
-            Py_CLEAR(results);
-        } else {
-            PyList_SET_ITEM(results, i, one);
+    if (!is_done_future(st, child)) {
+        PyObject *answer = PyObject_CallMethod(child, "cancelled", NULL);
+        int cancelled = answer == NULL ? -1 : PyObject_IsTrue(answer);
+        Py_XDECREF(answer);
+        if (cancelled == 0) {
+            *exc = PyObject_CallMethod(child, "exception", NULL);
+            cancelled = *exc == NULL ? -1 : 0;
         }
+        return cancelled;
+    }
+    CaFuture *fut = (CaFuture *)child;
+    if (fut->state == CA_CANCELLED) {
+        return 1;
+    }
+    fut->log_tb = 0;
+    *exc = Py_NewRef(fut->exception != NULL ? fut->exception : Py_None);
+    return 0;
+}
+
+/* A new CancelledError with the words of the child's. */
+static PyObject *
+cancelled_error_of(ca_state *st, PyObject *child)
+{
+    PyObject *msg = PyObject_GetAttrString(child, "_cancel_message");
+    PyObject *error = NULL;
+    if (msg != NULL) {
+        error = msg == Py_None
+                    ? PyObject_CallFunction(st->CancelledError, "s", "")
+                    : PyObject_CallOneArg(st->CancelledError, msg);
+        Py_DECREF(msg);
+    }
+    return error;
+}
+
+/* What stands for a child in the list of results. */
+static PyObject *
+result_of(ca_state *st, PyObject *child)
+{
+    PyObject *exc = NULL;
+    int cancelled = exception_of(st, child, &exc);
+    if (cancelled != 0) {
+        return cancelled < 0 ? NULL : cancelled_error_of(st, child);
+    }
+    if (exc != Py_None) {
+        return exc;
+    }
+    Py_DECREF(exc);
+    return is_done_future(st, child) && ((CaFuture *)child)->result != NULL
+               ? Py_NewRef(((CaFuture *)child)->result)
+               : PyObject_CallMethod(child, "result", NULL);
+}
+
+/* The results, and in *last, strong, the last child: the given one if there
+ * are no others.  Asking them may change the list. */
+static PyObject *
+results_of(ca_state *st, PyObject *children, PyObject **last)
+{
+    PyObject *results = PyList_New(0);
+    for (Py_ssize_t i = 0; results != NULL && i < PyList_GET_SIZE(children);
+         i++) {
+        Py_XSETREF(*last, Py_NewRef(PyList_GET_ITEM(children, i)));
+        PyObject *one = result_of(st, *last);
+        if (one == NULL || PyList_Append(results, one) < 0) {
+            Py_CLEAR(results);
+        }
+        Py_XDECREF(one);
     }
     return results;
 }
 
 static int
-finish(ca_state *st, CaGathering *outer)
+finish(ca_state *st, CaGathering *outer, PyObject *child)
 {
-    PyObject *children = outer->children;
-    PyObject *results = results_of(st, children);
-    if (results == NULL) {
-        return -1;
+    PyObject *last = Py_NewRef(child);
+    PyObject *children = Py_NewRef(outer->counted);
+    PyObject *results = results_of(st, children, &last);
+    int done = -1;
+    if (results != NULL && outer->cancel_requested) {
+        done = fail_cancelled(st, outer, last);
+    } else if (results != NULL) {
+        done = outer->fut.state == CA_PENDING
+                   ? ca_future_finish(st, &outer->fut, results)
+                   : tell(outer, st->names[CA_STR_set_result], results);
     }
-    int done;
-    if (outer->cancel_requested) {
-        Py_ssize_t last = PyList_GET_SIZE(children) - 1;
-        done = fail_cancelled(st, outer, PyList_GET_ITEM(children, last));
-    } else {
-        done = ca_future_finish(st, &outer->fut, results);
-    }
-    Py_DECREF(results);
+    Py_XDECREF(results);
+    Py_DECREF(children);
+    Py_DECREF(last);
     return done;
+}
+
+/* The exception of a child that is done; 0 or -1. */
+static int
+retrieve(ca_state *st, PyObject *child)
+{
+    PyObject *exc = NULL;
+    int cancelled = exception_of(st, child, &exc);
+    Py_XDECREF(exc);
+    return cancelled < 0 ? -1 : 0;
 }
 
 /* 0, or -1 with an exception. */
 static int
-child_done(ca_state *st, CaGathering *outer, CaFuture *child)
+child_done(ca_state *st, CaGathering *outer, PyObject *child)
 {
     outer->unfinished--;
-    if (outer->children == NULL || outer->fut.state != CA_PENDING) {
-        if (child->state != CA_CANCELLED) {
-            child->log_tb = 0;         /* retrieved */
-        }
-        return 0;
+    if (outer->counted == NULL || outer->fut.state != CA_PENDING) {
+        return retrieve(st, child);
     }
     if (!outer->return_exceptions) {
-        if (child->state == CA_CANCELLED) {
-            return fail_cancelled(st, outer, (PyObject *)child);
+        PyObject *exc = NULL;
+        int cancelled = exception_of(st, child, &exc);
+        if (cancelled != 0) {
+            return cancelled < 0 ? -1 : fail_cancelled(st, outer, child);
         }
-        child->log_tb = 0;
-        if (child->exception != NULL) {
-            PyObject *exc = Py_NewRef(child->exception);
-            int result = fail(st, outer, exc);
-            Py_DECREF(exc);
+        int failed = exc == Py_None ? 0 : 1;
+        int result = failed ? fail(st, outer, exc) : 0;
+        Py_DECREF(exc);
+        if (failed) {
             return result;
         }
     }
-    return outer->unfinished == 0 ? finish(st, outer) : 0;
+    return outer->unfinished == 0 ? finish(st, outer, child) : 0;
 }
 
 /* ---- the callback ---- */
@@ -139,12 +211,11 @@ callback_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf,
                     PyObject *kwnames)
 {
     CaGatherCallback *self = (CaGatherCallback *)op;
-    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL ||
-        !ca_future_check(self->st, args[0])) {
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL) {
         PyErr_SetString(PyExc_TypeError, "_done_callback() takes the future");
         return NULL;
     }
-    if (child_done(self->st, self->outer, (CaFuture *)args[0]) < 0) {
+    if (child_done(self->st, self->outer, args[0]) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -320,7 +391,7 @@ tell_of_finished(gather_call *call)
             continue;
         }
         if (first_position(call, i) == i &&
-            child_done(call->st, call->outer, (CaFuture *)child) < 0) {
+            child_done(call->st, call->outer, child) < 0) {
             return -1;
         }
     }
@@ -356,6 +427,7 @@ gather(gather_call *call)
             return -1;
         }
     }
+    call->outer->counted = Py_NewRef(call->children);
     call->outer->children = Py_NewRef(call->children);
     return st->combine_gather_defers ? 0 : tell_of_finished(call);
 }
@@ -436,6 +508,17 @@ cancel_child(ca_state *st, PyObject *child, PyObject *msg)
     return result;
 }
 
+/* What cancel() goes through: strong, a list. */
+static PyObject *
+children_of(CaGathering *self)
+{
+    PyObject *children = PyObject_GetAttrString((PyObject *)self, "_children");
+    if (children != NULL && !PyList_CheckExact(children)) {
+        Py_SETREF(children, PySequence_List(children));
+    }
+    return children;
+}
+
 PyDoc_STRVAR(cancel_doc,
 "cancel($self, /, msg=None)\n--\n\n"
 "Cancel all children; False when the future is done, or no child could be\n"
@@ -455,15 +538,15 @@ gathering_py_cancel(PyObject *op, PyObject *args, PyObject *kwargs)
                                                    keywords, &msg)) {
         return NULL;
     }
-    if (self->fut.state != CA_PENDING || self->children == NULL) {
+    if (self->fut.state != CA_PENDING ||
+        (self->counted == NULL && self->children == NULL)) {
         Py_RETURN_FALSE;
     }
-    PyObject *children = PySequence_Fast(self->children, "no children");
+    PyObject *children = children_of(self);
     bool any = false;
     int one = children == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; one >= 0 && i < PySequence_Fast_GET_SIZE(children);
-         i++) {
-        PyObject *child = Py_NewRef(PySequence_Fast_GET_ITEM(children, i));
+    for (Py_ssize_t i = 0; one >= 0 && i < PyList_GET_SIZE(children); i++) {
+        PyObject *child = Py_NewRef(PyList_GET_ITEM(children, i));
         one = cancel_child(st, child, msg);
         any = any || one > 0;
         Py_DECREF(child);
@@ -482,6 +565,7 @@ static int
 gathering_tp_traverse(PyObject *op, visitproc visit, void *arg)
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
+    Py_VISIT(((CaGathering *)op)->counted);
     Py_VISIT(((CaGathering *)op)->children);
     return st == NULL ? 0 : st->StockFuture->tp_traverse(op, visit, arg);
 }
@@ -490,6 +574,7 @@ static int
 gathering_tp_clear(PyObject *op)
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
+    Py_CLEAR(((CaGathering *)op)->counted);
     Py_CLEAR(((CaGathering *)op)->children);
     return st == NULL ? 0 : st->StockFuture->tp_clear(op);
 }
@@ -498,6 +583,7 @@ static void
 gathering_tp_dealloc(PyObject *op)
 {
     PyObject_GC_UnTrack(op);
+    Py_CLEAR(((CaGathering *)op)->counted);
     Py_CLEAR(((CaGathering *)op)->children);
     ca_future_tp_dealloc(op);
 }

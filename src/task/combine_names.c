@@ -45,6 +45,7 @@ ca_combine_make_types(PyObject *module, ca_state *st)
         {&st->FunctionType, &ca_function_spec, NULL},
         {&st->CoroType, &ca_coro_spec, NULL},
         {&st->GatherCallbackType, &ca_gather_callback_spec, NULL},
+        {&st->ExpiryType, &ca_expiry_spec, NULL},
         {NULL, &ca_gathering_spec, st->FutureType},
         {NULL, &ca_timeout_spec, NULL},
         {NULL, &ca_group_spec, NULL},
@@ -75,6 +76,7 @@ ca_combine_visit_state(ca_state *st, visitproc visit, void *arg)
     Py_VISIT(st->FunctionType);
     Py_VISIT(st->CoroType);
     Py_VISIT(st->GatherCallbackType);
+    Py_VISIT(st->ExpiryType);
     Py_VISIT(st->GatheringType);
     Py_VISIT(st->TimeoutType);
     Py_VISIT(st->GroupType);
@@ -90,6 +92,7 @@ ca_combine_clear_state(ca_state *st)
     Py_CLEAR(st->FunctionType);
     Py_CLEAR(st->CoroType);
     Py_CLEAR(st->GatherCallbackType);
+    Py_CLEAR(st->ExpiryType);
     Py_CLEAR(st->GatheringType);
     Py_CLEAR(st->TimeoutType);
     Py_CLEAR(st->GroupType);

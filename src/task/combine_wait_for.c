@@ -10,7 +10,7 @@
 
 #include "py/errors.h"
 
-#include <math.h>
+#include <stddef.h>
 
 enum { ARG_FUTURE, ARG_TIMEOUT };
 #define SOON_S 1e-6
@@ -18,25 +18,104 @@ enum { PHASE_ENTERED, PHASE_EXPIRING };
 
 /* ---- the deadline ---- */
 
-static PyObject *
-expire(PyObject *op, PyObject *Py_UNUSED(none))
+static int
+expire(CaCoro *self)
 {
-    CaCoro *self = (CaCoro *)op;
     if (self->task == NULL) {
-        Py_RETURN_NONE;
+        return 0;
     }
-    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self->task,
+    PyObject *task = Py_NewRef(self->task);
+    PyObject *done = PyObject_CallMethodNoArgs(task,
                                                self->st->names[CA_STR_cancel]);
+    Py_DECREF(task);
     if (done == NULL) {
-        return NULL;
+        return -1;
     }
     Py_DECREF(done);
     self->phase = PHASE_EXPIRING;
     Py_CLEAR(self->timer);
-    Py_RETURN_NONE;
+    return 0;
 }
 
-static PyMethodDef expire_def = {"_on_timeout", expire, METH_NOARGS, NULL};
+static PyObject *
+expiry_vectorcall(PyObject *op, PyObject *const *Py_UNUSED(args),
+                  size_t nargsf, PyObject *kwnames)
+{
+    if (PyVectorcall_NARGS(nargsf) != 0 || kwnames != NULL) {
+        PyErr_SetString(PyExc_TypeError, "_on_timeout() takes no arguments");
+        return NULL;
+    }
+    CaCoro *coro = ((CaExpiry *)op)->coro;
+    int result = 0;
+    if (coro != NULL) {
+        Py_INCREF(coro);
+        result = expire(coro);
+        Py_DECREF(coro);
+    }
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static int
+connect_expiry(CaCoro *self)
+{
+    CaExpiry *expiry = PyObject_New(CaExpiry, self->st->ExpiryType);
+    if (expiry == NULL) {
+        return -1;
+    }
+    expiry->vectorcall = expiry_vectorcall;
+    expiry->coro = self;
+    self->expiry = expiry;
+    return 0;
+}
+
+static void
+expiry_tp_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_Free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+expiry_get_name(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString("_on_timeout");
+}
+
+static PyObject *
+expiry_get_qualname(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString("Timeout._on_timeout");
+}
+
+static PyGetSetDef expiry_getset[] = {
+    {"__name__", expiry_get_name, NULL, NULL, NULL},
+    {"__qualname__", expiry_get_qualname, NULL, NULL, NULL},
+    {0},
+};
+
+static PyMemberDef expiry_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(CaExpiry, vectorcall),
+     Py_READONLY, NULL},
+    {0},
+};
+
+static PyType_Slot expiry_slots[] = {
+    {Py_tp_doc, "What wait_for() has called when the time is up."},
+    {Py_tp_dealloc, expiry_tp_dealloc},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_getset, expiry_getset},
+    {Py_tp_members, expiry_members},
+    {0, NULL},
+};
+
+PyType_Spec ca_expiry_spec = {
+    .name = "casyncio._native.Expiry",
+    .basicsize = sizeof(CaExpiry),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = expiry_slots,
+};
 
 static int
 set_deadline(CaCoro *self, CaLoop *loop, CaTask *task, double timeout_s)
@@ -47,15 +126,13 @@ set_deadline(CaCoro *self, CaLoop *loop, CaTask *task, double timeout_s)
     if (self->args[ARG_TIMEOUT] == Py_None) {
         return 0;
     }
-    PyObject *callback = PyCFunction_New(&expire_def, (PyObject *)self);
-    if (callback == NULL) {
+    if (connect_expiry(self) < 0) {
         return -1;
     }
     /* asyncio looks at the clock twice, and a deadline so short is over by the
      * second look. */
     double when_s = timeout_s < SOON_S ? 0 : ca_loop_time_s(loop) + timeout_s;
-    self->timer = ca_combine_arm(loop, callback, when_s);
-    Py_DECREF(callback);
+    self->timer = ca_combine_arm(loop, (PyObject *)self->expiry, when_s);
     return self->timer == NULL ? -1 : 0;
 }
 

@@ -380,3 +380,120 @@ def test_a_gathering_that_is_given_up_is_collected(api, new_loop, collect):
     loop.run_until_complete(main())
     collect()
     assert refs[0]() is None
+
+
+def reset(outer, future, loop):
+    future.set_result(1)
+    future.__init__(loop=loop)
+
+
+def call_back(outer, future, loop):
+    future._callbacks[0][0](future)
+
+
+def empty_the_list(outer, future, loop):
+    outer.cancel()
+    outer._children.clear()
+
+
+def add_an_object(outer, future, loop):
+    outer._children.append(object())
+    future.set_result(1)
+
+
+def add_a_pending_one(outer, future, loop):
+    outer._children.append(loop.create_future())
+    future.set_result(1)
+
+
+def add_a_failed_one(outer, future, loop):
+    outer._children.append(loop.create_future())
+    outer._children[-1].set_exception(ValueError("added"))
+    future.set_result(1)
+
+
+def add_a_stranger(outer, future, loop):
+    class Stranger:
+        def cancelled(self):
+            outer._children.append(future)
+            return False
+
+        def exception(self):
+            return None
+
+        def result(self):
+            return "stranger"
+
+    outer._children.append(Stranger())
+    future.set_result(1)
+
+
+def add_one_that_ends_it(outer, future, loop):
+    class Stranger(asyncio.Future):
+        def exception(self):
+            outer.set_result("other")
+            return None
+
+    outer._children.append(Stranger(loop=loop))
+    outer._children[-1].set_result(2)
+    future.set_result(1)
+
+
+def call_with_a_stranger(outer, future, loop):
+    future._callbacks[0][0](object())
+
+
+def replace_the_list(outer, future, loop):
+    outer._children = None
+    future.set_result(1)
+
+
+def replace_the_list_and_cancel(outer, future, loop):
+    outer._children = None
+    outer.cancel()
+
+
+def delete_the_list_and_cancel(outer, future, loop):
+    del outer._children
+    outer.cancel()
+
+
+MEDDLERS = [
+    reset,
+    call_back,
+    empty_the_list,
+    add_an_object,
+    add_a_pending_one,
+    add_a_failed_one,
+    add_a_stranger,
+    add_one_that_ends_it,
+    call_with_a_stranger,
+    replace_the_list,
+    replace_the_list_and_cancel,
+    delete_the_list_and_cancel,
+]
+
+
+@pytest.mark.parametrize("returned", [False, True])
+@pytest.mark.parametrize("meddle", MEDDLERS, ids=lambda meddle: meddle.__name__)
+def test_meddling_with_children_comes_to_what_it_does_in_asyncio(meddle, returned, same_program):
+    async def program(api):
+        loop = asyncio.get_running_loop()
+        seen = []
+        loop.set_exception_handler(lambda loop, context: seen.append(repr(context["exception"])))
+        future = loop.create_future()
+        outer = api.gather(future, return_exceptions=returned)
+        try:
+            meddle(outer, future, loop)
+        except Exception as error:
+            seen.append(repr(error).replace("GatheringFuture", ""))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        seen.append(outer.done())
+        if outer.done():
+            seen.append(repr(outer.exception() or outer.result()))
+        else:
+            seen.append(outer._cancel_requested)
+        return seen
+
+    same_program(program)

@@ -492,3 +492,34 @@ def test_a_loop_that_overrides_its_methods_is_asked(api, loop_class, make_loop):
 
     loop.run_until_complete(main())
     assert seen == ["create_future", "call_at", "call_at"]
+
+
+def test_a_wait_for_that_is_dropped_is_closed_and_cancels_nobody(api, loop):
+    async def main():
+        future = loop.create_future()
+        coro = api.wait_for(future, 0.02)
+        coro.send(None)
+        ref = weakref.ref(coro)
+        del coro
+        assert ref() is None
+        await asyncio.sleep(0.1)
+        return "undisturbed"
+
+    assert loop.run_until_complete(main()) == "undisturbed"
+
+
+def test_a_wait_for_in_a_cycle_is_collected_before_its_time(api, loop, collect):
+    class Thing:
+        pass
+
+    async def main():
+        thing = Thing()
+        thing.future = loop.create_future()
+        thing.future.thing = thing
+        thing.coro = api.wait_for(thing.future, 3600)
+        thing.coro.send(None)
+        return weakref.ref(thing)
+
+    ref = loop.run_until_complete(main())
+    collect()
+    assert ref() is None
