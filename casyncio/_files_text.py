@@ -132,7 +132,12 @@ class AsyncTextFile:
 
     async def _read(self, size: int) -> str:
         if size < 0:
-            more = await self._decode(everything=True)
+            try:
+                more = await self._decode(everything=True)
+            except BlockingIOError:
+                if not self._unread():
+                    raise
+                more = None
             return self._take(self._unread()) + (more or "")
         parts: list[str] = []
         while self._unread() < size:

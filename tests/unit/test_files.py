@@ -977,3 +977,20 @@ def test_a_full_pipe_that_does_not_block_can_be_closed(loop, open_file, unblocke
 
     loop.run_until_complete(main())
     os.close(r)
+
+
+def test_the_rest_of_the_text_of_a_pipe_that_does_not_block_can_be_read(loop, open_file, unblocked):
+    r, w = unblocked
+
+    async def main():
+        async with open_file(r, "r", encoding="utf-8") as reader:
+            with pytest.raises(BlockingIOError):
+                await reader.read()
+            os.write(w, b"one\ntwo")
+            assert await reader.readline() == "one\n"
+            with pytest.raises(BlockingIOError):
+                await reader.readline()
+            assert await reader.read() == "two"
+
+    loop.run_until_complete(main())
+    os.close(w)
