@@ -175,9 +175,8 @@ group_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        ? plain_loop_of(st, self)
                        : NULL;
     if (loop == NULL) {
-        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
-                             st->names[CA_STR_create_task], op, args, nargs,
-                             kwnames);
+        return ca_combine_call_group(st, st->names[CA_STR_create_task], op,
+                                     args, nargs, kwnames);
     }
     PyObject *task = ca_task_new(loop, args[0], name, context, false);
     if (task != NULL && adopt(st, self, task) < 0) {
@@ -249,9 +248,8 @@ group_py_on_task_done(PyObject *op, PyObject *task)
                    : tell_waiting(st, self);
     }
     if (told == 0) {                   /* which bears it a second time */
-        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
-                             st->names[CA_STR__on_task_done], op, &task, 1,
-                             NULL);
+        return ca_combine_call_group(st, st->names[CA_STR__on_task_done], op,
+                                     &task, 1, NULL);
     }
     return told < 0 ? NULL : Py_NewRef(Py_None);
 }
