@@ -9,6 +9,7 @@
 
 #include "loop/overrides.h"
 #include "loop/ready.h"
+#include "py/args.h"
 #include "task/registry.h"
 
 #include <stddef.h>
@@ -100,11 +101,34 @@ ca_combine_disarm(const ca_state *st, PyObject *handle)
 }
 
 PyObject *
+ca_combine_stock_borrow(const ca_state *st, int which)
+{
+    if (st->combine[which] == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "use_combining() has not been called");
+    }
+    return st->combine[which];
+}
+
+PyObject *
 ca_combine_call_stock(ca_state *st, int which, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *kwnames)
 {
-    return PyObject_Vectorcall(st->combine[which], args, (size_t)nargs,
-                               kwnames);
+    PyObject *function = ca_combine_stock_borrow(st, which);
+    return function == NULL
+               ? NULL
+               : PyObject_Vectorcall(function, args, (size_t)nargs, kwnames);
+}
+
+PyObject *
+ca_combine_call_group(ca_state *st, PyObject *method, PyObject *self,
+                      PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    PyObject *group = ca_combine_stock_borrow(st, CA_COMBINE_GROUP);
+    return group == NULL
+               ? NULL
+               : ca_stock_call(group, method, self, args, nargs, kwnames);
 }
 
 /* ---- functions ---- */

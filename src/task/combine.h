@@ -36,9 +36,17 @@ PyObject *ca_combine_arm(CaLoop *loop, PyObject *callback, double when_s);
 /* Cancel a handle of ours: 1; 0 when it is another object, -1 on error. */
 int ca_combine_disarm(const ca_state *st, PyObject *handle);
 
+/* stock[which]; RuntimeError before casyncio/_combine.py has put it there. */
+PyObject *ca_combine_stock_borrow(const ca_state *st, int which);
+
 /* stock[which](*args): the running Python's own function. */
 PyObject *ca_combine_call_stock(ca_state *st, int which, PyObject *const *args,
                                 Py_ssize_t nargs, PyObject *kwnames);
+
+/* TaskGroup's method of asyncio. */
+PyObject *ca_combine_call_group(ca_state *st, PyObject *method, PyObject *self,
+                                PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames);
 
 /* ---- coroutines in C ---- */
 

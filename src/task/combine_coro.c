@@ -278,8 +278,8 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     }
     PyObject *speaker = self->future != NULL
                             ? PyObject_GetIter(self->future)
-                            : PyObject_CallNoArgs(
-                                  st->combine[CA_COMBINE_SPEAKER]);
+                            : ca_combine_call_stock(
+                                  self->st, CA_COMBINE_SPEAKER, NULL, 0, NULL);
     PyObject *method = speaker == NULL ? NULL
                                        : PyObject_GetAttr(
                                              speaker, st->names[CA_STR_throw]);
@@ -470,7 +470,10 @@ get_origin(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
 static PyObject *
 stock_function_borrow(const CaCoro *self)
 {
-    PyObject *found = self->st->combine[self->kind->stock];
+    PyObject *found = ca_combine_stock_borrow(self->st, self->kind->stock);
+    if (found == NULL) {
+        return NULL;
+    }
     if (!PyFunction_Check(found)) {
         PyErr_Format(PyExc_AttributeError, "%s is not a function",
                      self->kind->qualname);

@@ -4,7 +4,9 @@
  * fields here stand for the attributes that asyncio's methods use.  Native are
  * entering, making a plain task, hearing that one has returned or was
  * cancelled, and waiting for them at the end.  As soon as something fails, is
- * cancelled or refused, asyncio's method goes on from the same fields.
+ * cancelled or refused, asyncio's method goes on from the same fields.  Users
+ * can write all of them at any time: each is looked at before it is used as
+ * what it ought to be.
  */
 #include "task/combine.h"
 
@@ -37,6 +39,16 @@ static bool
 is_none(PyObject *field)
 {
     return field == NULL || field == Py_None;
+}
+
+/* Who awaits the tasks, where futures know (3.14); else NULL.  Borrowed. */
+static CaTask *
+waiter_of(const ca_state *st, const CaGroup *self)
+{
+    return CA_TASKS_LINKED && self->parent != NULL &&
+                   PyObject_TypeCheck(self->parent, st->StockFuture)
+               ? (CaTask *)self->parent
+               : NULL;
 }
 
 /* ---- entering ---- */
@@ -95,8 +107,9 @@ adopt(ca_state *st, CaGroup *self, PyObject *task)
     }
     Py_XDECREF(callback);
     Py_XDECREF(context);
-    if (result == 0 && CA_TASKS_LINKED && !is_none(self->parent)) {
-        result = ca_awaited_add((CaFuture *)task, (CaTask *)self->parent);
+    CaTask *waiter = waiter_of(st, self);
+    if (result == 0 && waiter != NULL) {
+        result = ca_awaited_add((CaFuture *)task, waiter);
     }
     return result;
 }
@@ -162,9 +175,8 @@ group_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        ? plain_loop_of(st, self)
                        : NULL;
     if (loop == NULL) {
-        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
-                             st->names[CA_STR_create_task], op, args, nargs,
-                             kwnames);
+        return ca_combine_call_group(st, st->names[CA_STR_create_task], op,
+                                     args, nargs, kwnames);
     }
     PyObject *task = ca_task_new(loop, args[0], name, context, false);
     if (task != NULL && adopt(st, self, task) < 0) {
@@ -176,6 +188,50 @@ group_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(on_task_done_doc,
 "_on_task_done($self, task, /)\n--\n\nA task of the group is done.");
 
+/* Whether a task, which is done, leaves the group without further notice. */
+static bool
+leaves_quietly(const ca_state *st, const CaGroup *self, PyObject *task)
+{
+    const CaFuture *fut = (CaFuture *)task;
+    return Py_IS_TYPE(task, st->TaskType) && self->tasks != NULL &&
+           PySet_CheckExact(self->tasks) && fut->state != CA_PENDING &&
+           (fut->state != CA_FINISHED || fut->exception == NULL);
+}
+
+static int
+forget_task(ca_state *st, CaGroup *self, CaFuture *task)
+{
+    PyObject *tasks = Py_NewRef(self->tasks);
+    int result = PySet_Discard(tasks, (PyObject *)task);
+    Py_DECREF(tasks);
+    CaTask *waiter = waiter_of(st, self);
+    if (result >= 0 && waiter != NULL) {
+        result = ca_awaited_discard(task, waiter);
+    }
+    if (task->state == CA_FINISHED) {
+        task->log_tb = 0;
+    }
+    return result < 0 ? -1 : 0;
+}
+
+/* Tell who waits for all: 1, 0 if that is asyncio's affair, -1 on error. */
+static int
+tell_waiting(ca_state *st, CaGroup *self)
+{
+    if (is_none(self->completed)) {
+        return 1;
+    }
+    if (!Py_IS_TYPE(self->completed, st->FutureType) || self->tasks == NULL ||
+        !PySet_CheckExact(self->tasks)) {
+        return 0;
+    }
+    CaFuture *completed = (CaFuture *)self->completed;
+    if (PySet_GET_SIZE(self->tasks) > 0 || completed->state != CA_PENDING) {
+        return 1;
+    }
+    return ca_future_finish(st, completed, Py_True) < 0 ? -1 : 1;
+}
+
 /* Tasks that have failed are asyncio's affair. */
 static PyObject *
 group_py_on_task_done(PyObject *op, PyObject *task)
@@ -185,30 +241,17 @@ group_py_on_task_done(PyObject *op, PyObject *task)
     if (st == NULL) {
         return NULL;
     }
-    CaFuture *fut = (CaFuture *)task;
-    if (!Py_IS_TYPE(task, st->TaskType) || self->tasks == NULL ||
-        !PySet_CheckExact(self->tasks) || fut->state == CA_PENDING ||
-        (fut->state == CA_FINISHED && fut->exception != NULL) ||
-        (!is_none(self->completed) && !ca_future_check(st, self->completed))) {
-        return ca_stock_call(st->combine[CA_COMBINE_GROUP],
-                             st->names[CA_STR__on_task_done], op, &task, 1,
-                             NULL);
+    int told = 0;
+    if (leaves_quietly(st, self, task)) {
+        told = forget_task(st, self, (CaFuture *)task) < 0
+                   ? -1
+                   : tell_waiting(st, self);
     }
-    if (PySet_Discard(self->tasks, task) < 0 ||
-        (CA_TASKS_LINKED && !is_none(self->parent) &&
-         ca_awaited_discard(fut, (CaTask *)self->parent) < 0)) {
-        return NULL;
+    if (told == 0) {                   /* which bears it a second time */
+        return ca_combine_call_group(st, st->names[CA_STR__on_task_done], op,
+                                     &task, 1, NULL);
     }
-    if (fut->state == CA_FINISHED) {
-        fut->log_tb = 0;
-    }
-    CaFuture *completed = (CaFuture *)self->completed;
-    if (!is_none(self->completed) && PySet_GET_SIZE(self->tasks) == 0 &&
-        completed->state == CA_PENDING &&
-        ca_future_finish(st, completed, Py_True) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return told < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* ---- leaving ---- */
@@ -253,7 +296,7 @@ wait_for_tasks(CaCoro *coro, PyObject **result)
     if (future == NULL) {
         return PYGEN_ERROR;
     }
-    self->completed = Py_NewRef(future);
+    Py_XSETREF(self->completed, Py_NewRef(future));
     Py_XSETREF(coro->future, future);
     ((CaFuture *)future)->blocking = 1;
     *result = Py_NewRef(future);
@@ -273,19 +316,25 @@ aexit_start(CaCoro *coro, PyObject **result)
 }
 
 /* asyncio's __aexit__(), brought to where it waits: strong.  What it waits for
- * is `future`, of no consequence, since ours may be done; so it needs a task
- * to wait for, if there is none left.  When it began nothing was wrong. */
+ * is `future`, of no consequence, since ours may be done; so it sees a task to
+ * wait for, and not what may have become of the fields.  When it began nothing
+ * was wrong. */
 static PyObject *
 stock_that_waits(CaCoro *coro, PyObject *future)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
     PyObject *yielded = NULL;
-    if (PySet_Add(self->tasks, future) < 0) {
+    PyObject *one = PySet_New(NULL);
+    if (one == NULL || PySet_Add(one, future) < 0) {
+        Py_XDECREF(one);
         return NULL;
     }
+    PyObject *tasks = self->tasks;
+    PyObject *completed = self->completed;
     char requested = self->parent_cancel_requested;
+    self->tasks = one;
     self->parent_cancel_requested = 0;
-    Py_XSETREF(self->completed, Py_NewRef(future));
+    self->completed = Py_NewRef(future);
     PyObject *inner = ca_combine_call_stock(coro->st, coro->kind->stock,
                                             coro->args, coro->nargs, NULL);
     if (inner != NULL && PyIter_Send(inner, Py_None, &yielded) != PYGEN_NEXT) {
@@ -296,20 +345,32 @@ stock_that_waits(CaCoro *coro, PyObject *future)
         Py_CLEAR(inner);
     }
     self->parent_cancel_requested = requested;
+    Py_XSETREF(self->tasks, tasks);
+    Py_XSETREF(self->completed, completed);
     Py_XDECREF(yielded);
-    if (PySet_Discard(self->tasks, future) < 0) {
-        Py_CLEAR(inner);
-    }
     return inner;
 }
 
-/* Go on as asyncio's coroutine from where it waits: with `exc` thrown in, or,
- * if that is NULL, woken up. */
-static PySendResult
-go_on_as_stock(CaCoro *coro, PyObject *exc, PyObject **result)
+/* A future of the loop in which the group was waited for: strong. */
+static PyObject *
+another_future(ca_state *st, const CaFuture *waited)
 {
-    CaGroup *self = as_group(coro->args[ARG_GROUP]);
-    PyObject *future = ca_future_new((CaLoop *)self->loop);
+    PyObject *loop = waited->loop;
+    if (loop == NULL || !PyObject_TypeCheck(loop, st->LoopType)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the future that is awaited has lost its loop");
+        return NULL;
+    }
+    return ca_future_new((CaLoop *)loop);
+}
+
+/* Go on as asyncio's coroutine from where it waits, for `waited`: with `exc`
+ * thrown in, or, if that is NULL, woken up. */
+static PySendResult
+go_on_as_stock(CaCoro *coro, PyObject *waited, PyObject *exc,
+               PyObject **result)
+{
+    PyObject *future = another_future(coro->st, (CaFuture *)waited);
     PyObject *inner = future == NULL ? NULL : stock_that_waits(coro, future);
     PySendResult status = PYGEN_ERROR;
     if (inner != NULL && exc != NULL) {
@@ -327,7 +388,11 @@ go_on_as_stock(CaCoro *coro, PyObject *exc, PyObject **result)
 static PySendResult
 aexit_thrown(CaCoro *coro, PyObject *exc, PyObject **result)
 {
-    return go_on_as_stock(coro, exc, result);
+    PyObject *waited = coro->future;
+    coro->future = NULL;
+    PySendResult status = go_on_as_stock(coro, waited, exc, result);
+    Py_DECREF(waited);
+    return status;
 }
 
 /* The future is done: all tasks are, unless there are new ones. */
@@ -336,19 +401,22 @@ aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
     PyObject *none = NULL;
-    PySendResult status = ca_coro_outcome(coro->st, (CaFuture *)coro->future,
-                                          &none);
-    Py_CLEAR(coro->future);
+    PyObject *waited = coro->future;
+    coro->future = NULL;
+    PySendResult status = ca_coro_outcome(coro->st, (CaFuture *)waited, &none);
     if (status == PYGEN_ERROR) {
         PyObject *exc = PyErr_GetRaisedException();
-        status = aexit_thrown(coro, exc, result);
+        status = go_on_as_stock(coro, waited, exc, result);
         Py_DECREF(exc);
-        return status;
+    } else {
+        Py_XDECREF(none);
+        Py_CLEAR(self->completed);
+        status = is_well(coro->st, self)
+                     ? wait_for_tasks(coro, result)
+                     : go_on_as_stock(coro, waited, NULL, result);
     }
-    Py_XDECREF(none);
-    Py_CLEAR(self->completed);
-    return is_well(coro->st, self) ? wait_for_tasks(coro, result)
-                                   : go_on_as_stock(coro, NULL, result);
+    Py_DECREF(waited);
+    return status;
 }
 
 static PySendResult
@@ -427,12 +495,14 @@ static PyMethodDef group_methods[] = {
 
 #define FIELD(name, field, doc) \
     {name, CA_T_OBJECT_OR_NONE, offsetof(CaGroup, field), 0, doc}
+#define MUST(name, field, doc) \
+    {name, Py_T_OBJECT_EX, offsetof(CaGroup, field), 0, doc}
 #define FLAG(name, field, doc) \
     {name, Py_T_BOOL, offsetof(CaGroup, field), 0, doc}
 static PyMemberDef group_members[] = {
-    FIELD("_loop", loop, "The loop of its tasks, once entered."),
+    MUST("_loop", loop, "The loop of its tasks, once entered."),
     FIELD("_parent_task", parent, "The task that entered it."),
-    FIELD("_tasks", tasks, "Its tasks that are not done."),
+    MUST("_tasks", tasks, "Its tasks that are not done."),
     FIELD("_errors", errors, "What its tasks have raised."),
     FIELD("_base_error", base_error,
           "The KeyboardInterrupt or SystemExit of a task, or None."),
@@ -446,6 +516,7 @@ static PyMemberDef group_members[] = {
     {0},
 };
 #undef FIELD
+#undef MUST
 #undef FLAG
 
 static int

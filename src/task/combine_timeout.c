@@ -95,7 +95,9 @@ disarm(const ca_state *st, CaTimeout *self)
     if (handler == NULL || handler == Py_None) {
         return 1;
     }
+    Py_INCREF(handler);                /* what it calls may die, and write */
     int result = ca_combine_disarm(st, handler);
+    Py_DECREF(handler);
     if (result != 0) {
         Py_CLEAR(self->handler);
     }
@@ -200,8 +202,9 @@ timeout_py_on_timeout(PyObject *op, PyObject *Py_UNUSED(none))
         return ca_combine_call_stock(st, CA_COMBINE_TIMEOUT_EXPIRE, &op, 1,
                                      NULL);
     }
-    PyObject *done = PyObject_CallMethodNoArgs(self->task,
-                                               st->names[CA_STR_cancel]);
+    PyObject *task = Py_NewRef(self->task);
+    PyObject *done = PyObject_CallMethodNoArgs(task, st->names[CA_STR_cancel]);
+    Py_DECREF(task);
     if (done == NULL) {
         return NULL;
     }
@@ -218,7 +221,8 @@ timeout_get_state(PyObject *op, void *Py_UNUSED(closure))
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
     PyObject *states = st == NULL ? NULL
-                                  : st->combine[CA_COMBINE_TIMEOUT_STATES];
+                                  : ca_combine_stock_borrow(
+                                        st, CA_COMBINE_TIMEOUT_STATES);
     return states == NULL
                ? NULL
                : Py_NewRef(PyTuple_GET_ITEM(states, as_timeout(op)->state));
@@ -228,14 +232,16 @@ static int
 timeout_set_state(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
-    for (int i = 0; st != NULL && i < CA_TIMEOUT_STATES; i++) {
-        PyObject *states = st->combine[CA_COMBINE_TIMEOUT_STATES];
+    PyObject *states = st == NULL ? NULL
+                                  : ca_combine_stock_borrow(
+                                        st, CA_COMBINE_TIMEOUT_STATES);
+    for (int i = 0; states != NULL && i < CA_TIMEOUT_STATES; i++) {
         if (PyTuple_GET_ITEM(states, i) == value) {
             as_timeout(op)->state = i;
             return 0;
         }
     }
-    if (st != NULL) {
+    if (states != NULL) {
         PyErr_SetString(PyExc_TypeError, "not a state of a Timeout");
     }
     return -1;

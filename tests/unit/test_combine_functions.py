@@ -247,3 +247,40 @@ def test_sleep_of_zero_calls_nothing_but_itself(api, loop):
     loop.run_until_complete(main())
     # Of Python's calls one is the coroutine itself, and one may be the loop's for pending work.
     assert seen.count("c_call") == 1 and 1 <= seen.count("call") <= 2  # setprofile, and these
+
+
+@pytest.mark.ours("about native types that nobody has set up")
+def test_native_halves_by_themselves_raise(child):
+    child.ok(
+        """
+        from casyncio import _native
+
+        def set_state():
+            _native.Timeout()._state = 1
+
+        attempts = [
+            set_state,
+            lambda: _native.Timeout()._state,
+            lambda: _native.Timeout()._on_timeout(),
+            lambda: _native.TaskGroup().create_task(1),
+            lambda: _native.TaskGroup()._on_task_done(1),
+        ]
+        for native in _native.Timeout, _native.TaskGroup:
+            attempts += [
+                lambda native=native: native().__aenter__().send(None),
+                lambda native=native: native().__aenter__().throw(KeyError, 1),
+                lambda native=native: native().__aexit__(None, None, None).send(None),
+                lambda native=native: native().__aenter__().cr_code,
+                lambda native=native: native().__aenter__().cr_frame,
+            ]
+        import warnings
+        warnings.simplefilter("ignore")
+        for attempt in attempts:
+            try:
+                attempt()
+            except (RuntimeError, AttributeError):
+                pass
+            else:
+                raise AssertionError(attempt)
+        """
+    )

@@ -432,3 +432,94 @@ def test_a_group_that_is_given_up_in_the_middle_is_collected(api, new_loop, coll
     ref = loop.run_until_complete(main())
     collect()
     assert ref() is None
+
+
+def lose_the_loop(group, loop):
+    group._loop = object()
+
+
+def delete_the_loop(group, loop):
+    del group._loop
+
+
+def delete_the_tasks(group, loop):
+    del group._tasks
+
+
+def list_the_tasks(group, loop):
+    group._tasks = list(group._tasks)
+
+
+def lose_the_parent(group, loop):
+    group._parent_task = object()
+
+
+def lose_the_errors(group, loop):
+    group._errors = None
+
+
+def wait_for_a_task(group, loop):
+    group._on_completed_fut = loop.create_task(value("other", 8))
+
+
+def wait_for_a_stranger(group, loop):
+    group._on_completed_fut = object()
+
+
+def cancel_the_future(group, loop):
+    group._on_completed_fut.cancel("future")
+
+
+def fail_the_future(group, loop):
+    group._on_completed_fut.set_exception(ValueError("future"))
+
+
+def reset_the_future(group, loop):
+    group._on_completed_fut.__init__(loop=loop)
+
+
+GROUP_MEDDLERS = [
+    lose_the_loop,
+    delete_the_loop,
+    delete_the_tasks,
+    list_the_tasks,
+    lose_the_parent,
+    lose_the_errors,
+    wait_for_a_task,
+    wait_for_a_stranger,
+    cancel_the_future,
+    fail_the_future,
+    reset_the_future,
+]
+
+
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError, ValueError])
+@pytest.mark.parametrize("meddle", GROUP_MEDDLERS, ids=lambda meddle: meddle.__name__)
+def test_meddling_with_fields_in_mid_wait_comes_to_what_it_does_in_asyncio(
+    meddle, error, same_program
+):
+    async def program(api):
+        loop = asyncio.get_running_loop()
+        seen = []
+        loop.set_exception_handler(lambda loop, context: seen.append(repr(context["exception"])))
+        group = api.TaskGroup()
+        await group.__aenter__()
+        task = group.create_task(value("task", 2))
+        coro = group.__aexit__(None, None, None)
+        coro.send(None)
+        meddle(group, loop)
+        try:
+            if error is not None:
+                coro.throw(error("thrown"))
+            for _ in range(12):
+                await asyncio.sleep(0)
+            coro.send(None)
+            coro.send(None)
+        except (Exception, asyncio.CancelledError, StopIteration) as found:
+            seen.append(told(found))
+        await asyncio.wait([task])
+        for other in asyncio.all_tasks() - {asyncio.current_task()}:
+            seen.append(await outcome(other))
+        return seen, task.cancelled(), getattr(group, "_tasks", "none")
+
+    same_program(program)

@@ -523,3 +523,30 @@ def test_a_wait_for_in_a_cycle_is_collected_before_its_time(api, loop, collect):
     ref = loop.run_until_complete(main())
     collect()
     assert ref() is None
+
+
+def test_what_dies_with_a_timer_may_write_to_the_timeout(api, loop):
+    class Callback:
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            timeout._timeout_handler = None
+            made.append(loop.call_later(0, seen.append, "called"))
+
+    made, seen = [], []
+    timeout = None
+
+    async def main():
+        nonlocal timeout
+        timeout = api.timeout(3600)
+        await timeout.__aenter__()
+        timeout._timeout_handler.cancel()
+        timeout._timeout_handler = loop.call_later(3600, Callback())
+        await timeout.__aexit__(None, None, None)
+        assert timeout._timeout_handler is None
+        while not seen:
+            await asyncio.sleep(0.001)
+
+    loop.run_until_complete(main())
+    assert len(made) == 1 and seen == ["called"]
