@@ -155,6 +155,13 @@ ca_tls_missing(PyObject *op)
     return op == NULL || op == Py_None;
 }
 
+/* An attribute that may have been deleted, to call a method of. */
+static inline PyObject *
+ca_tls_or_none_borrow(PyObject *op)
+{
+    return op == NULL ? Py_None : op;
+}
+
 /* Call self.name(); 0 or -1.  May run Python. */
 int ca_tls_call(CaTls *self, int name);
 
