@@ -16,11 +16,11 @@ static PyObject *
 pass_bytes(const CaTls *self, PyObject *what, const char *data, size_t nbytes)
 {
     PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
-    PyObject *done = bytes == NULL ? NULL
-                                   : PyObject_CallMethodOneArg(
-                                         ca_tls_or_none_borrow(what),
-                                         ca_tls_name(self, CA_STR_write),
-                                         bytes);
+    PyObject *done = bytes == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               ca_tls_or_none_borrow(what),
+                               ca_tls_name(self, CA_STR_write), bytes);
     Py_XDECREF(bytes);
     return done;
 }
@@ -93,11 +93,11 @@ membio_read(CaTls *self, char *buffer, size_t size)
 {
     size_t asked = Py_MIN(size, (size_t)RECORD);
     PyObject *wanted = PyLong_FromSize_t(asked);
-    PyObject *data = wanted == NULL ? NULL
-                                    : PyObject_CallMethodOneArg(
-                                          ca_tls_or_none_borrow(self->sslobj),
-                                          ca_tls_name(self, CA_STR_read),
-                                          wanted);
+    PyObject *data = wanted == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               ca_tls_or_none_borrow(self->sslobj),
+                               ca_tls_name(self, CA_STR_read), wanted);
     Py_XDECREF(wanted);
     return copied(self, data, buffer, asked);
 }

@@ -9,6 +9,20 @@ import pytest
 from tls_peers import client_context, server_context
 from tls_protocols import Buffered, Recorder, pair, run
 
+
+def handshake(sslobj, incoming, outgoing, sock, *, send_last=True):
+    """Shake hands over a blocking socket; what is sent last may wait for data."""
+    while True:
+        try:
+            sslobj.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(65536))
+    if send_last:
+        sock.sendall(outgoing.read())
+
+
 # ---- SSLObjects of somebody's own ----
 
 
@@ -93,13 +107,7 @@ def test_bytes_kept_at_the_handshake_do_not_come_back(loop, engine):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         sslobj = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
         with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
-            while True:
-                try:
-                    sslobj.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    sock.sendall(outgoing.read())
-                    incoming.write(sock.recv(65536))
+            handshake(sslobj, incoming, outgoing, sock, send_last=False)
             sslobj.write(data)
             sock.sendall(outgoing.read())
             while sock.recv(65536):
@@ -123,3 +131,171 @@ def test_bytes_kept_at_the_handshake_do_not_come_back(loop, engine):
         await listener.wait_closed()
 
     run(loop, main())
+
+
+# ---- broken records ----
+
+
+class Closes(Recorder):
+    """Answers in groups, and closes when the last has come."""
+
+    raised = None
+
+    def data_received(self, data):
+        super().data_received(data)
+        try:
+            self.transport.write(b"a")
+            self.transport.write(b"b")
+            if self.data.endswith(b"last"):
+                self.transport.close()
+        except BaseException as exc:
+            self.raised = exc
+
+
+class ClosesBuffered(Buffered, Closes):
+    pass
+
+
+@pytest.mark.ours("stock drops what came before the broken record")
+@pytest.mark.parametrize("last", [b"last", b"else"])
+@pytest.mark.parametrize("make", [Closes, ClosesBuffered])
+def test_what_came_before_a_broken_record_is_delivered_and_the_record_is_told_of(
+    loop, engine, make, last
+):
+    def client(port):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        sslobj = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+            handshake(sslobj, incoming, outgoing, sock)
+            for _ in range(3):  # until the connection writes in groups
+                sslobj.write(b"hello")
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+            sslobj.write(last)
+            good = outgoing.read()
+            sslobj.write(b"broken")
+            bad = bytearray(outgoing.read())
+            bad[-1] ^= 1
+            sock.sendall(good + bad)
+            while sock.recv(65536):
+                pass
+
+    async def main():
+        protocol = make(loop)
+        listener = await loop.create_server(lambda: protocol, "127.0.0.1", 0, ssl=server_context())
+        port = listener.sockets[0].getsockname()[1]
+        thread = asyncio.create_task(asyncio.to_thread(client, port))
+        exc = await protocol.lost
+        await asyncio.gather(thread, return_exceptions=True)
+        listener.close()
+        await listener.wait_closed()
+        assert protocol.data == b"hello" * 3 + last
+        assert protocol.raised is None
+        assert isinstance(exc, ssl.SSLError)
+        assert exc.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+
+    run(loop, main())
+
+
+# ---- odd use ----
+
+
+@pytest.mark.ours("stock has no such class")
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("_control_app_writing", ()),
+        ("_control_ssl_reading", ()),
+        ("_do_read", ()),
+        ("_do_write", ()),
+        ("_drain", ()),
+        ("_drop", ()),
+        ("_feed", (b"x",)),
+        ("_flush", ()),
+        ("_get_read_buffer_size", ()),
+        ("_get_write_buffer_size", ()),
+        ("_process_outgoing", ()),
+        ("_write_appdata", ([b"x"],)),
+        ("buffer_updated", (5,)),
+        ("resume_writing", ()),
+    ],
+)
+def test_a_connection_that_was_never_set_up_refuses(method, args):
+    from casyncio import _native
+
+    connection = _native.Tls()
+    connection.get_buffer(1)
+    with pytest.raises(RuntimeError):
+        getattr(connection, method)(*args)
+
+
+@pytest.mark.ours("stock has no engines")
+def test_what_a_message_callback_raises_is_heard(loop, engine):
+    def fail(*args):
+        if failing:
+            raise ValueError("mine")
+
+    failing = []
+    context = client_context(_msg_callback=fail)
+    heard = []
+    loop.set_exception_handler(lambda loop, told: heard.append(told["exception"]))
+
+    async def main():
+        async with pair(loop, client=context) as (ours, _):
+            assert ours.transport._ssl_protocol._engine == "membio"
+            failing.append(True)
+            ours.transport.write(b"hello")
+            assert isinstance(await ours.lost, ValueError)
+
+    run(loop, main())
+    assert isinstance(heard[0], ValueError)
+
+
+def test_the_protocol_that_gave_a_buffer_is_told_what_is_in_it(loop, engine):
+    armed, told = [], []
+
+    class Changes(Buffered):
+        def get_buffer(self, sizehint):
+            if armed:  # it is also called when nothing has come
+                self.transport.set_protocol(after)
+            return super().get_buffer(sizehint)
+
+        def buffer_updated(self, nbytes):
+            told.append(bytes(self.buffer[:nbytes]))
+
+    after = Recorder(loop)
+
+    async def main():
+        async with pair(loop, Changes) as (ours, theirs):
+            armed.append(True)
+            after.transport, after.lost = ours.transport, ours.lost
+            theirs.transport.write(b"one")
+            while not told and not ours.lost.done():
+                await asyncio.sleep(0.01)
+            theirs.transport.write(b"two")
+            await after.until(lambda: after.data)
+            assert (told, after.data) == ([b"one"], b"two")
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("buffer", [b"", b"abc", None], ids=repr)
+def test_a_buffer_that_will_not_do_is_a_type_error_in_stocks_words(loop, engine, buffer):
+    armed, heard = [], []
+    loop.set_exception_handler(lambda loop, told: heard.append(str(told["exception"])))
+
+    class Gives(Buffered):
+        def get_buffer(self, sizehint):
+            return buffer if armed else super().get_buffer(sizehint)
+
+    async def main():
+        async with pair(loop, Gives) as (ours, theirs):
+            armed.append(True)
+            theirs.transport.write(b"hello")
+            assert isinstance(await ours.lost, TypeError)
+
+    run(loop, main())
+    words = "object of type 'NoneType' has no len()"
+    if buffer is not None:
+        words = "read() argument 2 must be read-write bytes-like object, not bytes"
+    assert heard == [words]
