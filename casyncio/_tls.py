@@ -147,16 +147,11 @@ class Connection(_Tls, _StockProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._write_backlog = _NOTHING
-        if _engine == "native" and self._is_plain() and self._attach_engine():
+        # What a message callback raises comes out of the methods of SSLObject.
+        watched = getattr(self._sslcontext, "_msg_callback", None) is not None
+        plain = type(self._sslobj) is ssl.SSLObject and not watched
+        if _engine == "native" and plain and self._attach_engine():
             self._incoming = self._outgoing = _NOTHING
-
-    def _is_plain(self) -> bool:
-        """Return whether OpenSSL alone does the work: nothing of the user's is called in it."""
-        sslobj = self._sslobj
-        if type(sslobj) is not ssl.SSLObject:
-            return False
-        # What this callback raises comes out of the methods of SSLObject.
-        return getattr(sslobj.context, "_msg_callback", None) is None
 
     def _get_app_transport(self) -> Any:
         if self._app_transport is None:
@@ -175,13 +170,9 @@ class Connection(_Tls, _StockProtocol):
             transport._ssl_protocol = None  # else the protocol may hold it in a cycle
 
     def _do_shutdown(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is None:
-            failure = self._drain_all()  # what was written goes before close_notify
-        if failure is None:
-            super()._do_shutdown()
-        else:
-            self._on_shutdown_complete(failure)
+        failure = self._failure or self._drain_all()  # what was written goes before close_notify
+        self._failure = None
+        (self._on_shutdown_complete(failure) if failure else super()._do_shutdown())
 
     def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None:
         if shutdown_exc is None:
@@ -189,12 +180,10 @@ class Connection(_Tls, _StockProtocol):
         super()._on_shutdown_complete(shutdown_exc)
 
     def _drain_all(self) -> Exception | None:
-        """Encrypt and send what waits; return why that failed."""
         try:
-            self._drain()
+            return self._drain()
         except Exception as exc:
             return exc
-        return None
 
     def _abort(self, exc: BaseException | None = None) -> None:
         self._flush()
