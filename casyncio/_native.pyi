@@ -721,6 +721,7 @@ class Tls:
     _app_writing_paused: bool
     _conn_lost: int
     _eof_received: bool
+    _failure: BaseException | None
     _incoming: Any
     _incoming_high_water: float
     _incoming_low_water: float

@@ -147,7 +147,10 @@ class Connection(_Tls, _StockProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._write_backlog = _NOTHING
-        if _engine == "native" and type(self._sslobj) is ssl.SSLObject and self._attach_engine():
+        # What a message callback raises comes out of the methods of SSLObject.
+        watched = getattr(self._sslcontext, "_msg_callback", None) is not None
+        plain = type(self._sslobj) is ssl.SSLObject and not watched
+        if _engine == "native" and plain and self._attach_engine():
             self._incoming = self._outgoing = _NOTHING
 
     def _get_app_transport(self) -> Any:
@@ -167,13 +170,20 @@ class Connection(_Tls, _StockProtocol):
             transport._ssl_protocol = None  # else the protocol may hold it in a cycle
 
     def _do_shutdown(self) -> None:
-        self._drain()  # what was written goes before close_notify
-        super()._do_shutdown()
+        failure = self._failure or self._drain_all()  # what was written goes before close_notify
+        self._failure = None
+        (self._on_shutdown_complete(failure) if failure else super()._do_shutdown())
 
     def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None:
         if shutdown_exc is None:
-            self._drain()  # the transport below sends it before it closes
+            shutdown_exc = self._drain_all()  # the transport below sends it before it closes
         super()._on_shutdown_complete(shutdown_exc)
+
+    def _drain_all(self) -> Exception | None:
+        try:
+            return self._drain()
+        except Exception as exc:
+            return exc
 
     def _abort(self, exc: BaseException | None = None) -> None:
         self._flush()

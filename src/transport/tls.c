@@ -12,8 +12,8 @@
 #include <string.h>
 #include <structmember.h>
 
-static int
-not_ready(const CaTls *self)
+int
+ca_tls_check_ready(const CaTls *self)
 {
     if (self->loop == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the connection has no loop");
@@ -30,7 +30,7 @@ static PyObject *
 tls_py__set_app_protocol(PyObject *op, PyObject *protocol)
 {
     CaTls *self = (CaTls *)op;
-    if (not_ready(self) < 0) {
+    if (ca_tls_check_ready(self) < 0) {
         return NULL;
     }
     ca_state *st = self->loop->st;
@@ -54,7 +54,7 @@ static PyObject *
 tls_py__attach_engine(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
-    if (not_ready(self) < 0) {
+    if (ca_tls_check_ready(self) < 0) {
         return NULL;
     }
     if (self->wire != NULL || ca_tls_missing(self->sslobj)) {
@@ -166,6 +166,8 @@ static PyMemberDef tls_members[] = {
      "The transport below does not read."},
     {"_eof_received", T_BOOL, offsetof(CaTls, eof), 0,
      "The transport below told of the end."},
+    {"_failure", T_OBJECT, offsetof(CaTls, failure), 0,
+     "Why reading failed, while what came before is delivered."},
     {0},
 };
 
@@ -257,6 +259,7 @@ tls_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->incoming);
     Py_VISIT(self->outgoing);
     Py_VISIT(self->ssl_owner);
+    Py_VISIT(self->failure);
     return 0;
 }
 
@@ -266,6 +269,7 @@ tls_tp_clear(PyObject *op)
     CaTls *self = (CaTls *)op;
     Py_CLEAR(self->transport);
     Py_CLEAR(self->protocol);
+    Py_CLEAR(self->failure);
     return 0;
 }
 

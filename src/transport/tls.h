@@ -67,6 +67,10 @@ typedef struct {
     bool reading_paused;               /* the protocol must not be fed */
     bool lower_reading_paused;
     bool eof;                          /* the transport below told of it */
+    bool broken;                       /* reading failed: nothing goes on */
+    PyObject *failure;                 /* strong; why, while the protocol is
+                                          told what came before; else NULL or
+                                          None */
 } CaTls;
 
 enum { CA_TLS_OUT_HIGH, CA_TLS_OUT_LOW, CA_TLS_IN_HIGH, CA_TLS_IN_LOW };
@@ -154,6 +158,16 @@ ca_tls_missing(PyObject *op)
 {
     return op == NULL || op == Py_None;
 }
+
+/* An attribute that may have been deleted, to call a method of. */
+static inline PyObject *
+ca_tls_or_none_borrow(PyObject *op)
+{
+    return op == NULL ? Py_None : op;
+}
+
+/* 0, or -1 with an exception before there is a loop. */
+int ca_tls_check_ready(const CaTls *self);
 
 /* Call self.name(); 0 or -1.  May run Python. */
 int ca_tls_call(CaTls *self, int name);

@@ -2,19 +2,33 @@
  *
  * For Pythons whose OpenSSL cannot be reached, and for SSLObjects of a class
  * of somebody's own.  Slower by the calls and the copies, the same in effect.
+ * Python is never shown memory of ours: it could keep it.
  */
 #include "transport/tls.h"
+
+#include <string.h>
+
+enum { RECORD = 16 * 1024 };           /* no record holds more plain bytes */
+
+/* self.what(bytes of the memory).  A copy, as the method may be somebody's own
+ * and keep what it is given.  NULL: an exception. */
+static PyObject *
+pass_bytes(const CaTls *self, PyObject *what, const char *data, size_t nbytes)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
+    PyObject *done = bytes == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               ca_tls_or_none_borrow(what),
+                               ca_tls_name(self, CA_STR_write), bytes);
+    Py_XDECREF(bytes);
+    return done;
+}
 
 static int
 membio_offer(CaTls *self, const char *data, size_t nbytes)
 {
-    PyObject *view = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)nbytes,
-                                             PyBUF_READ);
-    PyObject *done = view == NULL ? NULL
-                                  : PyObject_CallMethodOneArg(
-                                        self->incoming,
-                                        ca_tls_name(self, CA_STR_write), view);
-    Py_XDECREF(view);
+    PyObject *done = pass_bytes(self, self->incoming, data, nbytes);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -48,33 +62,50 @@ outcome(CaTls *self, PyObject *steal_done)
     return n == -1 && PyErr_Occurred() ? CA_TLS_ERROR : n;
 }
 
+/* Copy what read() returned, and take the reference: its length, or
+ * CA_TLS_*. */
+static Py_ssize_t
+copied(CaTls *self, PyObject *steal_data, char *buffer, size_t size)
+{
+    Py_buffer view;
+    if (steal_data == NULL) {
+        return failed(self);
+    }
+    Py_ssize_t n = CA_TLS_ERROR;
+    if (steal_data == Py_None) {
+        n = CA_TLS_EOF;
+    } else if (PyObject_GetBuffer(steal_data, &view, PyBUF_SIMPLE) == 0) {
+        if ((size_t)view.len > size) {
+            PyErr_SetString(PyExc_ValueError,
+                            "read() returned more than it was asked for");
+        } else {
+            memcpy(buffer, view.buf, (size_t)view.len);
+            n = view.len;
+        }
+        PyBuffer_Release(&view);
+    }
+    Py_DECREF(steal_data);
+    return n;
+}
+
 static Py_ssize_t
 membio_read(CaTls *self, char *buffer, size_t size)
 {
-    PyObject *view = PyMemoryView_FromMemory(buffer, (Py_ssize_t)size,
-                                             PyBUF_WRITE);
-    PyObject *wanted = PyLong_FromSize_t(size);
-    PyObject *done = view == NULL || wanted == NULL
+    size_t asked = Py_MIN(size, (size_t)RECORD);
+    PyObject *wanted = PyLong_FromSize_t(asked);
+    PyObject *data = wanted == NULL
                          ? NULL
-                         : PyObject_CallMethodObjArgs(
-                               self->sslobj, ca_tls_name(self, CA_STR_read),
-                               wanted, view, NULL);
-    Py_XDECREF(view);
+                         : PyObject_CallMethodOneArg(
+                               ca_tls_or_none_borrow(self->sslobj),
+                               ca_tls_name(self, CA_STR_read), wanted);
     Py_XDECREF(wanted);
-    return outcome(self, done);
+    return copied(self, data, buffer, asked);
 }
 
 static Py_ssize_t
 membio_write(CaTls *self, const char *data, size_t nbytes)
 {
-    PyObject *view = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)nbytes,
-                                             PyBUF_READ);
-    PyObject *done = view == NULL ? NULL
-                                  : PyObject_CallMethodOneArg(
-                                        self->sslobj,
-                                        ca_tls_name(self, CA_STR_write), view);
-    Py_XDECREF(view);
-    return outcome(self, done);
+    return outcome(self, pass_bytes(self, self->sslobj, data, nbytes));
 }
 
 /* bio.pending; 0 when it cannot be asked. */

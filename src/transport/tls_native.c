@@ -334,11 +334,14 @@ keep(wire_t *wire, const char *data, size_t nbytes)
 static int
 native_offer(CaTls *self, const char *data, size_t nbytes)
 {
-    if (self->wire->in_length > 0) {
-        return keep(self->wire, data, nbytes);
+    wire_t *wire = self->wire;
+    if (wire->in_length > 0) {
+        return keep(wire, data, nbytes);
     }
-    self->wire->in = data;
-    self->wire->in_length = nbytes;
+    free(wire->kept);                  /* used up, and not `in` any more */
+    wire->kept = NULL;
+    wire->in = data;
+    wire->in_length = nbytes;
     return 0;
 }
 

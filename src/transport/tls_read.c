@@ -70,9 +70,9 @@ ca_tls_fail(CaTls *self)
 
 /* Call protocol.name(arg); 0 or -1. */
 static int
-tell(CaTls *self, int name, PyObject *arg)
+tell(CaTls *self, PyObject *protocol, int name, PyObject *arg)
 {
-    PyObject *protocol = Py_NewRef(self->protocol);
+    Py_INCREF(protocol);
     PyObject *done = PyObject_CallMethodOneArg(protocol, name_of(self, name),
                                                arg);
     Py_DECREF(protocol);
@@ -95,7 +95,9 @@ deliver(CaTls *self, const char *data, size_t nbytes)
         }
     }
     PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
-    int result = bytes == NULL ? -1 : tell(self, CA_STR_data_received, bytes);
+    int result = bytes == NULL
+                     ? -1
+                     : tell(self, self->protocol, CA_STR_data_received, bytes);
     Py_XDECREF(bytes);
     return result;
 }
@@ -119,6 +121,38 @@ fill(CaTls *self, char *buffer, size_t size, Py_ssize_t *end)
     return filled;
 }
 
+/* The exception that ended reading waits for what came before it: what the
+ * protocol does meanwhile has no effect, but for close(), which reports it.
+ * Returns an exception that is to leave the loop instead, or NULL. */
+static PyObject *
+suspend_failure(CaTls *self, Py_ssize_t end)
+{
+    if (end == CA_TLS_ERROR && PyErr_ExceptionMatches(PyExc_Exception)) {
+        self->broken = true;
+        Py_XSETREF(self->failure, PyErr_GetRaisedException());
+    }
+    return PyErr_GetRaisedException();
+}
+
+/* Raise it again unless it is reported; what ended reading. */
+static Py_ssize_t
+resume_failure(CaTls *self, PyObject *steal_leaves, Py_ssize_t end,
+               int delivered)
+{
+    PyObject *exc = self->failure;
+    self->failure = NULL;
+    if (exc == Py_None) {
+        Py_CLEAR(exc);
+    }
+    bool reported = end == CA_TLS_ERROR && self->broken && exc == NULL;
+    ca_error_restore(exc);
+    ca_error_restore(steal_leaves);
+    if (delivered < 0) {
+        return CA_TLS_ERROR;
+    }
+    return reported ? CA_TLS_AGAIN : end;
+}
+
 /* Decrypt and deliver once; CA_TLS_*, or 1 when there may be more. */
 static Py_ssize_t
 read_once(CaTls *self)
@@ -129,34 +163,43 @@ read_once(CaTls *self)
         return CA_TLS_ERROR;
     }
     size_t nbytes = fill(self, plain, CA_READ_BUFFER_SIZE, &end);
-    if (nbytes > 0) {
-        PyObject *exc = PyErr_GetRaisedException();
-        if (deliver(self, plain, nbytes) < 0) {
-            end = CA_TLS_ERROR;
-        }
-        ca_error_restore(exc);
-    }
-    return end;
+    PyObject *leaves = suspend_failure(self, end);
+    int delivered = nbytes > 0 ? deliver(self, plain, nbytes) : 0;
+    return resume_failure(self, leaves, end, delivered);
 }
 
 /* ---- protocols with a buffer ---- */
 
+/* The view of a buffer that may be written to; else TypeError in the words
+ * that SSLObject.read() has for it.  0 or -1. */
+static int
+view_buffer(PyObject *buffer, Py_buffer *view)
+{
+    if (PyObject_Size(buffer) < 0) {
+        return -1;
+    }
+    if (PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE) < 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "read() argument 2 must be read-write bytes-like object, "
+                     "not %.50s",
+                     Py_TYPE(buffer)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
 /* protocol.get_buffer(hint), writable and not empty; 0 or -1. */
 static int
-get_buffer(CaTls *self, Py_buffer *view)
+get_buffer(CaTls *self, PyObject *protocol, Py_buffer *view)
 {
     PyObject *hint = PyLong_FromSize_t(self->engine->pending_in(self));
-    PyObject *protocol = Py_NewRef(self->protocol);
     PyObject *buffer = hint == NULL
                            ? NULL
                            : PyObject_CallMethodOneArg(
                                  protocol, name_of(self, CA_STR_get_buffer),
                                  hint);
-    Py_DECREF(protocol);
     Py_XDECREF(hint);
-    int result = buffer == NULL
-                     ? -1
-                     : PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);
+    int result = buffer == NULL ? -1 : view_buffer(buffer, view);
     Py_XDECREF(buffer);
     if (result == 0 && view->len == 0) {
         PyBuffer_Release(view);
@@ -177,29 +220,45 @@ queue_read(CaTls *self)
     return done == NULL ? -1 : 0;
 }
 
+/* protocol.buffer_updated(nbytes); 0 or -1. */
+static int
+tell_updated(CaTls *self, PyObject *protocol, size_t nbytes)
+{
+    PyObject *number = PyLong_FromSize_t(nbytes);
+    int result = number == NULL
+                     ? -1
+                     : tell(self, protocol, CA_STR_buffer_updated, number);
+    Py_XDECREF(number);
+    return result;
+}
+
+/* One buffer; CA_TLS_*.  The protocol that gave it is told what is in it, also
+ * when get_buffer() has put another into its place. */
 static Py_ssize_t
-read_buffered(CaTls *self)
+fill_buffer(CaTls *self, PyObject *protocol)
 {
     Py_buffer view;
     Py_ssize_t end;
-    if (get_buffer(self, &view) < 0) {
+    if (get_buffer(self, protocol, &view) < 0) {
         return CA_TLS_ERROR;
     }
     size_t nbytes = fill(self, view.buf, (size_t)view.len, &end);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *leaves = suspend_failure(self, end);
     PyBuffer_Release(&view);
     if (end > 0 && queue_read(self) < 0) {
-        end = CA_TLS_ERROR;
+        return CA_TLS_ERROR;
     }
-    if (nbytes > 0 && end != CA_TLS_ERROR) {
-        PyObject *number = PyLong_FromSize_t(nbytes);
-        if (number == NULL || tell(self, CA_STR_buffer_updated, number) < 0) {
-            end = CA_TLS_ERROR;
-        }
-        Py_XDECREF(number);
-    }
-    ca_error_restore(exc);
-    return end > 0 ? CA_TLS_AGAIN : end;
+    int told = nbytes > 0 ? tell_updated(self, protocol, nbytes) : 0;
+    return resume_failure(self, leaves, end > 0 ? CA_TLS_AGAIN : end, told);
+}
+
+static Py_ssize_t
+read_buffered(CaTls *self)
+{
+    PyObject *protocol = Py_NewRef(self->protocol);
+    Py_ssize_t end = fill_buffer(self, protocol);
+    Py_DECREF(protocol);
+    return end;
 }
 
 /* ---- both ---- */
@@ -207,7 +266,8 @@ read_buffered(CaTls *self)
 static bool
 may_read(const CaTls *self)
 {
-    return !self->reading_paused && !ca_tls_missing(self->protocol) &&
+    return !self->reading_paused && !self->broken &&
+           !ca_tls_missing(self->protocol) &&
            (ca_tls_in_state(self, CA_TLS_WRAPPED) ||
             ca_tls_in_state(self, CA_TLS_FLUSHING));
 }
@@ -305,8 +365,9 @@ int
 ca_tls_received(PyObject *op, const char *data, size_t nbytes)
 {
     CaTls *self = (CaTls *)Py_NewRef(op);
-    int result = self->loop == NULL ? -1
-                                    : self->engine->offer(self, data, nbytes);
+    int result = ca_tls_check_ready(self) < 0
+                     ? -1
+                     : self->engine->offer(self, data, nbytes);
     if (result == 0) {
         result = act(self);
         PyObject *exc = PyErr_GetRaisedException();
@@ -329,6 +390,9 @@ tls_py_buffer_updated(PyObject *op, PyObject *number)
     CaTls *self = (CaTls *)op;
     Py_ssize_t nbytes = PyLong_AsSsize_t(number);
     PyObject *buffer = self->buffer;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     if (nbytes == -1 && PyErr_Occurred()) {
         return NULL;
     }
@@ -371,6 +435,9 @@ tls_py__feed(PyObject *op, PyObject *data)
 {
     CaTls *self = (CaTls *)op;
     Py_buffer view;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
@@ -390,6 +457,9 @@ static PyObject *
 tls_py__do_read(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     int result = ca_tls_read(self);
     if (result == 0) {
         result = self->engine->settle(self);
@@ -404,7 +474,11 @@ PyDoc_STRVAR(_control_ssl_reading_doc,
 static PyObject *
 tls_py__control_ssl_reading(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return control_reading((CaTls *)op) < 0 ? NULL : Py_NewRef(Py_None);
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    return control_reading(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(_get_read_buffer_size_doc,
@@ -415,6 +489,9 @@ static PyObject *
 tls_py__get_read_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     return PyLong_FromSize_t(self->engine->pending_in(self));
 }
 

@@ -125,6 +125,9 @@ int
 ca_tls_drain(CaTls *self, bool all)
 {
     Py_ssize_t n = 1;
+    if (self->broken) {
+        return 0;
+    }
     while (ca_wqueue_count(&self->out) > 0 && n > 0 &&
            (all || !self->lower_paused)) {
         n = encrypt_front(self);
@@ -240,7 +243,7 @@ ca_tls_write(CaTls *self, PyObject *op, const char *data, size_t nbytes)
         !ca_tls_in_state(self, CA_TLS_DO_HANDSHAKE)) {
         return write_lost(self);
     }
-    if (nbytes == 0) {
+    if (nbytes == 0 || self->broken) {
         return 0;
     }
     int result = write_open(self, op, data, nbytes);
@@ -271,6 +274,9 @@ static PyObject *
 tls_py__write_appdata(PyObject *op, PyObject *list_of_data)
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     if (!ca_tls_in_state(self, CA_TLS_WRAPPED) &&
         !ca_tls_in_state(self, CA_TLS_DO_HANDSHAKE)) {
         return write_lost(self) < 0 ? NULL : Py_NewRef(Py_None);
@@ -306,6 +312,9 @@ static PyObject *
 tls_py__do_write(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     ca_dlist_unlink(&self->held.node);
     return ca_tls_drain(self, false) < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -318,6 +327,9 @@ static PyObject *
 tls_py__drain(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     ca_dlist_unlink(&self->held.node);
     if (ca_tls_drain(self, true) < 0 || self->engine->send(self) < 0) {
         return NULL;
@@ -332,7 +344,11 @@ PyDoc_STRVAR(_flush_doc,
 static PyObject *
 tls_py__flush(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return ca_tls_flush((CaTls *)op) < 0 ? NULL : Py_NewRef(Py_None);
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    return ca_tls_flush(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(_process_outgoing_doc,
@@ -342,8 +358,11 @@ PyDoc_STRVAR(_process_outgoing_doc,
 static PyObject *
 tls_py__process_outgoing(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return ca_tls_process_outgoing((CaTls *)op) < 0 ? NULL
-                                                    : Py_NewRef(Py_None);
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    return ca_tls_process_outgoing(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(_control_app_writing_doc,
@@ -353,7 +372,11 @@ PyDoc_STRVAR(_control_app_writing_doc,
 static PyObject *
 tls_py__control_app_writing(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return ca_tls_control_writing((CaTls *)op) < 0 ? NULL : Py_NewRef(Py_None);
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    return ca_tls_control_writing(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(_get_write_buffer_size_doc,
@@ -363,7 +386,11 @@ PyDoc_STRVAR(_get_write_buffer_size_doc,
 static PyObject *
 tls_py__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return PyLong_FromSize_t(ca_tls_buffered((CaTls *)op));
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSize_t(ca_tls_buffered(self));
 }
 
 PyDoc_STRVAR(pause_writing_doc,
@@ -385,6 +412,9 @@ static PyObject *
 tls_py_resume_writing(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     self->lower_paused = false;
     bool encrypts = ca_tls_in_state(self, CA_TLS_WRAPPED) &&
                     !ca_tls_is_held(self);
@@ -423,6 +453,9 @@ static PyObject *
 tls_py__drop(PyObject *op, PyObject *Py_UNUSED(none))
 {
     CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
     ca_dlist_unlink(&self->held.node);
     ca_wqueue_clear(&self->out);
     self->engine->drop(self);
