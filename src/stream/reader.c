@@ -161,6 +161,17 @@ pause_transport(CaReader *self)
     return 0;
 }
 
+/* Whether more waits than twice the limit: 1, 0 or -1.  Who was woken may have
+ * put another buffer in place. */
+static int
+is_flooded(const CaReader *self)
+{
+    Py_ssize_t size = ca_inbuf_is_usual(&self->in)
+                          ? ca_inbuf_size(&self->in)
+                          : PyObject_Size(self->in.array);
+    return size < 0 ? -1 : size - self->limit > self->limit;
+}
+
 int
 ca_reader_feed_bytes(CaReader *self, const char *data, size_t nbytes,
                      PyObject *object)
@@ -174,11 +185,11 @@ ca_reader_feed_bytes(CaReader *self, const char *data, size_t nbytes,
         return -1;
     }
     if (self->transport == NULL || self->transport == Py_None ||
-        self->paused ||
-        ca_inbuf_size(&self->in) - self->limit <= self->limit) {
+        self->paused) {
         return 0;
     }
-    return pause_transport(self);
+    int flooded = is_flooded(self);
+    return flooded > 0 ? pause_transport(self) : flooded;
 }
 
 PyDoc_STRVAR(feed_data_doc,

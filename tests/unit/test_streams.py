@@ -690,3 +690,134 @@ def test_an_idle_connection_weighs_little(loop):
     grown, waiting = loop.run_until_complete(main())
     assert waiting == 60 + count
     assert grown <= 2100
+
+
+def test_a_call_that_is_closed_by_what_its_closing_runs_refuses(loop):
+    said = []
+
+    async def main():
+        reader = make_reader(loop)
+        call = reader.read(5)
+        assert type(call).__name__ == NATIVE_CALL
+
+        async def wait(_method):
+            try:
+                await loop.create_future()
+            finally:
+                with pytest.raises(ValueError, match="coroutine already executing"):
+                    call.close()
+                said.append(call.cr_running)
+
+        reader._wait_for_data = wait
+        call.send(None)
+        assert call.close() is None
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            call.send(None)
+
+    loop.run_until_complete(main())
+    assert said == [True]
+
+
+async def outcome_of(awaitable):
+    try:
+        return await awaitable
+    except Exception as exc:
+        return f"{exc!r} from {exc.__context__!r}"
+
+
+@pytest.mark.parametrize("method", ["readline", "__anext__"])
+@pytest.mark.parametrize("end", ["set_exception", "throw"])
+@pytest.mark.parametrize(
+    "exc",
+    [
+        asyncio.IncompleteReadError(b"half", 10),
+        asyncio.IncompleteReadError(b"", 10),
+        asyncio.LimitOverrunError("over", 5),
+        OSError("broken"),
+    ],
+    ids=repr,
+)
+def test_an_exception_that_ends_the_wait_for_a_line_is_what_stock_makes_of_it(
+    loop, method, end, exc
+):
+    async def main(cls):
+        reader = cls(loop=loop)
+        call = getattr(reader, method)()
+        if end == "set_exception":
+            task = loop.create_task(call)
+            await turns()
+            reader.set_exception(exc)
+            return await outcome_of(task)
+        call.send(None)
+        try:
+            call.throw(exc)
+        except StopIteration as stop:
+            return stop.value
+        except Exception as other:
+            return f"{other!r} from {other.__context__!r}"
+
+    expected = loop.run_until_complete(main(asyncio.StreamReader))
+    exc.__context__ = None
+    assert loop.run_until_complete(main(casyncio.StreamReader)) == expected
+
+
+@pytest.mark.parametrize("method", ["read", "readline", "readexactly"])
+def test_what_a_thrown_stop_iteration_carries_passes_for_the_result_of_the_wait(loop, method):
+    def run(cls):
+        reader = cls(loop=loop)
+        call = getattr(reader, method)(*(3,) * (method != "readline"))
+        call.send(None)
+        reader.feed_data(b"abc\n")
+        with pytest.raises(StopIteration) as caught:
+            call.throw(StopIteration(5))
+        return caught.value.value, reader._waiter, bytes(reader._buffer)
+
+    async def main():
+        return run(asyncio.StreamReader), run(casyncio.StreamReader)
+
+    stock, ours = loop.run_until_complete(main())
+    assert ours == stock
+
+
+def test_a_transport_that_replaces_the_buffer_in_the_middle_of_a_read_is_noticed(loop):
+    class Transport:
+        def __init__(self, reader, buffer):
+            self.reader, self.buffer = reader, buffer
+
+        def pause_reading(self):
+            pass
+
+        def resume_reading(self):
+            self.reader._buffer = self.buffer
+            self.reader._eof = True
+
+    async def main(cls, buffer):
+        reader = cls(limit=10, loop=loop)
+        reader.set_transport(Transport(reader, buffer))
+        reader.feed_data(b"x" * 30)
+        try:
+            return await reader.read()
+        except Exception as exc:
+            return type(exc)
+
+    for make in (lambda: list(range(100)), lambda: bytearray(b"abc"), lambda: None):
+        stock = loop.run_until_complete(main(asyncio.StreamReader, make()))
+        assert loop.run_until_complete(main(casyncio.StreamReader, make())) == stock
+
+
+def test_a_waiter_that_replaces_the_buffer_does_not_mislead_who_feeds(loop):
+    async def main(cls):
+        reader = cls(limit=10, loop=loop)
+        transport = mock.Mock()
+        reader.set_transport(transport)
+
+        class Waiter(asyncio.Future):
+            def set_result(self, result):
+                reader._buffer = list(range(100))
+
+        reader._waiter = Waiter()
+        reader.feed_data(b"x")
+        return transport.pause_reading.call_count
+
+    assert loop.run_until_complete(main(asyncio.StreamReader)) == 1
+    assert loop.run_until_complete(main(casyncio.StreamReader)) == 1

@@ -511,3 +511,29 @@ def test_futures_made_by_the_loops_own_create_future_are_used(family, loop):
 
     loop.create_future = create_future
     loop.run_until_complete(main())
+
+
+def test_a_call_that_is_closed_by_what_its_closing_runs_refuses(family, loop):
+    said = []
+
+    class Watching(family.Queue):
+        call = None
+
+        def empty(self):
+            if self.call is not None and self.call.cr_running:
+                with pytest.raises(ValueError, match="coroutine already executing") as caught:
+                    self.call.close()
+                said.append(caught.type)
+            return super().empty()
+
+    async def main():
+        queue = Watching()
+        queue.call = queue.get()
+        queue.call.send(None)
+        said.clear()
+        assert queue.call.close() is None
+        assert said == [ValueError] and not queue._getters
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            queue.call.send(None)
+
+    loop.run_until_complete(main())
