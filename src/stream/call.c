@@ -177,8 +177,8 @@ go_on(CaStreamCall *self, PyObject **result)
                : delegate(self, result); /* somebody has changed it */
 }
 
-/* Something was thrown into the wait; what StopIteration carries passes for the
- * future's result, as it does where stock awaits that. */
+/* Something was thrown into the wait; what StopIteration carries passes for
+ * the future's result, as it does where stock awaits that. */
 static PySendResult
 thrown(CaStreamCall *self, PyObject **result)
 {

@@ -343,7 +343,7 @@ drop_line(CaReader *reader, PyObject *overrun)
         return -1;
     }
     if (!ca_inbuf_is_usual(&reader->in)) {
-        return 0;                      /* whatever that is: not for us to cut */
+        return 0;                     /* whatever that is: not for us to cut */
     }
     Py_ssize_t size = ca_inbuf_size(&reader->in);
     bool ended = consumed >= 0 && consumed < size &&

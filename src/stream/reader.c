@@ -10,6 +10,7 @@
 #include "loop/overrides.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/flag.h"
 #include "stream/call.h"
 #include "task/task.h"
 
@@ -497,6 +498,10 @@ static PyGetSetDef reader_getset[] = {
      "A bytearray of what has arrived and nobody has read.", NULL},
     {"_limit", reader_get__limit, reader_set__limit,
      "Bytes that a line may have; twice as many pause the transport.", NULL},
+    {"_eof", ca_flag_get, ca_flag_set, "Nothing more will arrive.",
+     (void *)offsetof(CaReader, eof)},
+    {"_paused", ca_flag_get, ca_flag_set, "The transport was asked to pause.",
+     (void *)offsetof(CaReader, paused)},
     {0},
 };
 
@@ -508,10 +513,6 @@ static PyMemberDef reader_members[] = {
      "The transport, or None."},
     {"_waiter", Py_T_OBJECT_EX, offsetof(CaReader, waiter), 0,
      "The future that a read waits for, or None."},
-    {"_eof", T_BOOL, offsetof(CaReader, eof), 0,
-     "Nothing more will arrive."},
-    {"_paused", T_BOOL, offsetof(CaReader, paused), 0,
-     "The transport was asked to pause."},
     {0},
 };
 

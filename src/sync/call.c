@@ -176,6 +176,20 @@ resume(CaSyncCall *self, PyObject **result)
     return go_on(self, self->op->resume(self, result), result);
 }
 
+/* Something was thrown into the wait; what StopIteration carries passes for
+ * the future's result, as it does where stock awaits that. */
+static PySendResult
+thrown(CaSyncCall *self, PyObject **result)
+{
+    *result = NULL;
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return fail(self);
+    }
+    self->state = CA_SYNCCALL_RUNNING;
+    PyErr_Clear();
+    return go_on(self, self->op->resume(self, result), result);
+}
+
 static PySendResult
 refuse(const char *why, PyObject *type)
 {
@@ -346,7 +360,12 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
             return NULL;
         }
     }
-    (void)(waits ? fail(self) : spend_failed(self));
+    if (waits) {
+        PyObject *result;
+        PySendResult status = thrown(self, &result);
+        return returned(status, result);
+    }
+    (void)spend_failed(self);
     return NULL;
 }
 

@@ -821,3 +821,74 @@ def test_a_waiter_that_replaces_the_buffer_does_not_mislead_who_feeds(loop):
 
     assert loop.run_until_complete(main(asyncio.StreamReader)) == 1
     assert loop.run_until_complete(main(casyncio.StreamReader)) == 1
+
+
+def test_a_transport_that_takes_the_protocol_away_fails_the_drain_as_stocks(loop):
+    async def main(module):
+        class Transport:
+            def is_closing(self):
+                writer._protocol = None
+                [bytearray(200) for _ in range(50)]
+                return False
+
+            def close(self):
+                pass
+
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(reader, loop=loop)
+        writer = module.StreamWriter(Transport(), protocol, reader, loop)
+        del protocol
+        with pytest.raises(AttributeError, match="_drain_helper"):
+            await writer.drain()
+
+    loop.run_until_complete(main(asyncio))
+    loop.run_until_complete(main(casyncio))
+
+
+def test_flags_take_what_stocks_attributes_take(loop):
+    async def main():
+        reader = make_reader(loop)
+        protocol = casyncio.StreamReaderProtocol(reader, loop=loop)
+        for thing, name in (
+            (reader, "_eof"),
+            (reader, "_paused"),
+            (protocol, "_paused"),
+            (protocol, "_connection_lost"),
+            (protocol, "_reject_connection"),
+            (protocol, "_over_ssl"),
+        ):
+            for value in (1, 0, [5], None, True):
+                setattr(thing, name, value)
+                assert getattr(thing, name) == bool(value)
+
+    loop.run_until_complete(main())
+
+
+def test_a_writer_whose_class_makes_a_property_of_the_transport_uses_it(loop):
+    async def main(module):
+        log = []
+
+        class Writer(module.StreamWriter):
+            @property
+            def _transport(self):
+                log.append("get")
+                return self.__dict__["kept"]
+
+            @_transport.setter
+            def _transport(self, value):
+                log.append("set")
+                self.__dict__["kept"] = value
+
+        transport = mock.Mock()
+        transport.is_closing.return_value = False
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(reader, loop=loop)
+        writer = Writer(transport, protocol, reader, loop)
+        writer.write(b"x")
+        writer.writelines([b"y"])
+        await writer.drain()
+        assert writer.is_closing() is False and writer.transport is transport
+        writer.close()
+        return log, [str(call) for call in transport.mock_calls]
+
+    assert loop.run_until_complete(main(casyncio)) == loop.run_until_complete(main(asyncio))
