@@ -301,6 +301,7 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamProtocolClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),
+    offsetof(ca_state, stream_methods[2]),
     offsetof(ca_state, empty_bytes),
     offsetof(ca_state, tasks_data),
     offsetof(ca_state, eager_tasks),

@@ -103,6 +103,8 @@
     X(_waiter) \
     X(_limit) \
     X(_transport) \
+    X(_protocol) \
+    X(_reader) \
     X(_paused) \
     X(pause_reading) \
     X(set_protocol) \

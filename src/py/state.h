@@ -166,7 +166,7 @@ typedef struct ca_state {
     PyObject *StockStreamWriter;       /* strong; asyncio's class */
     PyObject *IncompleteReadError;     /* strong; asyncio's exceptions */
     PyObject *LimitOverrunError;
-    PyObject *stream_methods[2];       /* strong; tuples, stream/usual.c */
+    PyObject *stream_methods[3];       /* strong; tuples, stream/usual.c */
     PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
     PyObject *empty_bytes;             /* strong */
     PyObject *BaseSocket;              /* strong; _socket.socket */

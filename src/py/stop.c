@@ -1,7 +1,9 @@
 /* stop.c - see stop.h.
  *
- * Such an exception is not tracked by the collector: it lives from here to the
- * next instruction, unless a tracing function keeps it.
+ * Nearly all live from here to the next instruction only; but who calls next()
+ * on what __await__() returns may keep one, so each is what a StopIteration
+ * is: it has the args, the collector sees it, and copies and pickles are plain
+ * StopIterations.
  */
 #include "py/stop.h"
 
@@ -14,20 +16,24 @@ ca_stop_raise(ca_state *st, PyObject *steal_value)
         Py_DECREF(steal_value);
         return;
     }
-    PyObject *op = ca_freelist_take(&st->stops, st->StopType);
+    PyObject *args = PyTuple_Pack(1, steal_value);
+    PyObject *op = args == NULL ? NULL
+                                : ca_freelist_take(&st->stops, st->StopType);
     if (op == NULL) {
+        Py_XDECREF(args);
         Py_DECREF(steal_value);
         return;
     }
     PyStopIterationObject *exc = (PyStopIterationObject *)op;
     exc->dict = NULL;
-    exc->args = Py_NewRef(st->no_args);
+    exc->args = args;
     exc->notes = NULL;
     exc->traceback = NULL;
     exc->context = NULL;
     exc->cause = NULL;
     exc->suppress_context = 0;
     exc->value = steal_value;
+    PyObject_GC_Track(op);
     PyErr_SetRaisedException(op);
 }
 
@@ -38,20 +44,44 @@ stop_tp_traverse(PyObject *op, visitproc visit, void *arg)
     return ((PyTypeObject *)PyExc_StopIteration)->tp_traverse(op, visit, arg);
 }
 
+static int
+stop_tp_clear(PyObject *op)
+{
+    return ((PyTypeObject *)PyExc_StopIteration)->tp_clear(op);
+}
+
 static void
 stop_tp_dealloc(PyObject *op)
 {
     PyStopIterationObject *exc = (PyStopIterationObject *)op;
     ca_state *st = PyModule_GetState(
         ((PyHeapTypeObject *)Py_TYPE(op))->ht_module);
+    PyObject_GC_UnTrack(op);
     Py_CLEAR(exc->value);
     if (exc->traceback != NULL || exc->context != NULL || exc->dict != NULL ||
         exc->cause != NULL || exc->notes != NULL) {
-        (void)((PyTypeObject *)PyExc_StopIteration)->tp_clear(op);
+        (void)stop_tp_clear(op);
     }
     Py_CLEAR(exc->args);
     ca_freelist_give(&st->stops, op, CA_FREELIST_STOPS);
 }
+
+PyDoc_STRVAR(reduce_doc,
+"__reduce__($self)\n--\n\nTell copy and pickle of a plain StopIteration.");
+
+static PyObject *
+stop_py_reduce(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    const PyStopIterationObject *exc = (PyStopIterationObject *)op;
+    return exc->dict == NULL
+               ? PyTuple_Pack(2, PyExc_StopIteration, exc->args)
+               : PyTuple_Pack(3, PyExc_StopIteration, exc->args, exc->dict);
+}
+
+static PyMethodDef stop_methods[] = {
+    {"__reduce__", stop_py_reduce, METH_NOARGS, reduce_doc},
+    {0},
+};
 
 PyDoc_STRVAR(stop_doc, "A StopIteration that carries the result of an await.");
 
@@ -59,6 +89,8 @@ static PyType_Slot stop_slots[] = {
     {Py_tp_doc, (void *)stop_doc},
     {Py_tp_dealloc, stop_tp_dealloc},
     {Py_tp_traverse, stop_tp_traverse},
+    {Py_tp_clear, stop_tp_clear},
+    {Py_tp_methods, stop_methods},
     {0, NULL},
 };
 

@@ -118,6 +118,18 @@ delegate(CaStreamCall *self, PyObject **result)
 
 /* ---- the coroutine ---- */
 
+/* The wait ends with the exception that is set. */
+static PySendResult
+fail(CaStreamCall *self, PyObject **result)
+{
+    if (self->op->failed == NULL ||
+        self->op->failed(self, result) != CA_CALL_DONE) {
+        return spend_failed(self);
+    }
+    spend(self);
+    return PYGEN_RETURN;
+}
+
 /* Yield a future that the reader finishes. */
 static PySendResult
 begin_waiting(CaStreamCall *self, PyObject **result)
@@ -125,7 +137,7 @@ begin_waiting(CaStreamCall *self, PyObject **result)
     PyObject *future = ca_reader_begin_waiting((CaReader *)self->owner,
                                                self->op->waits_as);
     if (future == NULL) {
-        return spend_failed(self);
+        return fail(self, result);
     }
     self->state = CA_CALL_WAITING;
     self->future = future;
@@ -157,14 +169,29 @@ begin(CaStreamCall *self, PyObject **result)
     return settle(self, self->op->start(self, result), result);
 }
 
-/* The wait is over, and brought what the reader has now. */
+/* The wait is over. */
 static PySendResult
 go_on(CaStreamCall *self, PyObject **result)
 {
-    if (!ca_reader_is_usual((CaReader *)self->owner)) {
-        return delegate(self, result); /* somebody has changed it meanwhile */
+    return ca_reader_is_usual((CaReader *)self->owner)
+               ? settle(self, self->op->again(self, result), result)
+               : delegate(self, result); /* somebody has changed it */
+}
+
+/* Something was thrown into the wait; what StopIteration carries passes for
+ * the future's result, as it does where stock awaits that. */
+static PySendResult
+thrown(CaStreamCall *self, PyObject **result)
+{
+    *result = NULL;
+    self->state = CA_CALL_RUNNING;
+    Py_CLEAR(self->future);
+    ca_reader_end_waiting((CaReader *)self->owner);
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return fail(self, result);
     }
-    return settle(self, self->op->again(self, result), result);
+    PyErr_Clear();
+    return go_on(self, result);
 }
 
 /* Resumed: the future should be done. */
@@ -186,7 +213,7 @@ resume(CaStreamCall *self, PyObject **result)
     if (exc != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
         Py_DECREF(exc);
-        return spend_failed(self);
+        return fail(self, result);
     }
     return go_on(self, result);
 }
@@ -309,21 +336,6 @@ check_throwable(const CaStreamCall *self, PyObject *const *args,
     return 0;
 }
 
-/* The exception that is set was thrown into the wait.  StopIteration says that
- * the wait has ended as it should, as in all that awaits. */
-static PySendResult
-thrown(CaStreamCall *self, PyObject **result)
-{
-    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        return spend_failed(self);
-    }
-    PyErr_Clear();
-    self->state = CA_CALL_RUNNING;
-    ca_reader_end_waiting((CaReader *)self->owner);
-    Py_CLEAR(self->future);
-    return go_on(self, result);
-}
-
 PyDoc_STRVAR(throw_doc,
 "throw($self, typ, val=None, tb=None, /)\n--\n\n"
 "Raise an exception in the call, which gives it up.");
@@ -352,6 +364,23 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     return returned(status, result);
 }
 
+/* inner.close(), which may run Python that finds the call running. */
+static PyObject *
+close_inner(CaStreamCall *self)
+{
+    PyObject *inner = Py_NewRef(self->inner);
+    self->state = CA_CALL_RUNNING;
+    PyObject *closed = PyObject_CallMethodNoArgs(
+        inner, self->st->names[CA_STR_close]);
+    Py_DECREF(inner);
+    if (closed == NULL) {
+        (void)spend_failed(self);
+    } else {
+        spend(self);
+    }
+    return closed;
+}
+
 PyDoc_STRVAR(close_doc,
 "close($self)\n--\n\nGive the call up.");
 
@@ -363,16 +392,11 @@ call_py_close(PyObject *op, PyObject *Py_UNUSED(none))
         PyErr_SetString(PyExc_ValueError, "coroutine already executing");
         return NULL;
     }
-    PyObject *closed = self->inner == NULL
-                           ? Py_NewRef(Py_None)
-                           : PyObject_CallMethodNoArgs(
-                                 self->inner, self->st->names[CA_STR_close]);
-    if (closed == NULL) {
-        (void)spend_failed(self);
-        return NULL;
+    if (self->state == CA_CALL_DELEGATED) {
+        return close_inner(self);
     }
     spend(self);
-    return closed;
+    Py_RETURN_NONE;
 }
 
 static PyObject *

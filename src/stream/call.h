@@ -59,8 +59,11 @@ typedef struct ca_call_op {
     const char *waits_as;              /* what complaints call it */
     /* First try. */
     ca_call_outcome (*start)(CaStreamCall *call, PyObject **result);
-    /* Another one, woken; never CA_CALL_STOCK. */
+    /* Another one, woken. */
     ca_call_outcome (*again)(CaStreamCall *call, PyObject **result);
+    /* The wait has ended with the exception that is set: what the method makes
+     * of it; NULL: nothing. */
+    ca_call_outcome (*failed)(CaStreamCall *call, PyObject **result);
 } ca_call_op;
 
 extern const ca_call_op ca_call_op_read;

@@ -3,6 +3,7 @@
 
 #include "loop/loop.h"
 #include "py/args.h"
+#include "py/flag.h"
 #include "py/errors.h"
 #include "stream/reader.h"
 #include "task/task.h"
@@ -143,19 +144,26 @@ protocol_set__drain_waiters(PyObject *op, PyObject *value,
     return 0;
 }
 
+#define FLAG(name, field, doc) \
+    {name, ca_flag_get, ca_flag_set, doc, \
+     (void *)offsetof(CaStreamProtocol, field)}
 static PyGetSetDef protocol_getset[] = {
     {"_closed", protocol_get__closed, protocol_set__closed,
      "A future that is done when the connection is lost.", NULL},
     {"_drain_waiters", protocol_get__drain_waiters,
      protocol_set__drain_waiters, "Futures of those who wait to write.",
      NULL},
+    FLAG("_paused", paused, "Writing has to wait."),
+    FLAG("_connection_lost", connection_lost, "The connection is lost."),
+    FLAG("_reject_connection", reject_connection,
+         "The connection is to be refused."),
+    FLAG("_over_ssl", over_ssl, "The transport is one over TLS."),
     {0},
 };
+#undef FLAG
 
 #define FIELD(name, field, doc) \
     {name, Py_T_OBJECT_EX, offsetof(CaStreamProtocol, field), 0, doc}
-#define FLAG(name, field, doc) \
-    {name, T_BOOL, offsetof(CaStreamProtocol, field), 0, doc}
 static PyMemberDef protocol_members[] = {
     FIELD("_loop", loop, "The loop."),
     FIELD("_stream_reader_wr", reader_ref, "Weak reference to the reader."),
@@ -165,15 +173,9 @@ static PyMemberDef protocol_members[] = {
     FIELD("_transport", transport, "The transport, or None."),
     FIELD("_client_connected_cb", connected_cb, "Whom a server calls."),
     FIELD("_task", task, "What that coroutine runs in, or None."),
-    FLAG("_paused", paused, "Writing has to wait."),
-    FLAG("_connection_lost", connection_lost, "The connection is lost."),
-    FLAG("_reject_connection", reject_connection,
-         "The connection is to be refused."),
-    FLAG("_over_ssl", over_ssl, "The transport is one over TLS."),
     {0},
 };
 #undef FIELD
-#undef FLAG
 
 static int
 protocol_tp_setattro(PyObject *op, PyObject *name, PyObject *value)

@@ -108,6 +108,9 @@ read_all(CaStreamCall *call, PyObject **result)
     CaReader *reader = reader_of(call);
     int more = 1;
     while (more > 0) {
+        if (!ca_reader_is_usual(reader)) {
+            return CA_CALL_STOCK;      /* for the rest of it */
+        }
         if (raise_exception(reader)) {
             return CA_CALL_FAILED;
         }
@@ -336,11 +339,14 @@ drop_line(CaReader *reader, PyObject *overrun)
     PyObject *number = PyObject_GetAttrString(overrun, "consumed");
     Py_ssize_t consumed = number == NULL ? -1 : PyLong_AsSsize_t(number);
     Py_XDECREF(number);
-    if (consumed < 0) {
+    if (consumed == -1 && PyErr_Occurred()) {
         return -1;
     }
+    if (!ca_inbuf_is_usual(&reader->in)) {
+        return 0;                     /* whatever that is: not for us to cut */
+    }
     Py_ssize_t size = ca_inbuf_size(&reader->in);
-    bool ended = consumed < size &&
+    bool ended = consumed >= 0 && consumed < size &&
                  ca_inbuf_data(&reader->in)[consumed] == newline[0];
     return ca_inbuf_drop(&reader->in, ended ? consumed + 1 : size) < 0
                ? -1
@@ -389,13 +395,15 @@ const ca_call_op ca_call_op_readline = {
     .waits_as = "readuntil",
     .start = line_start,
     .again = line_again,
+    .failed = line_failed,
 };
 
 /* An empty line is the end of the iteration. */
 static ca_call_outcome
 end_iteration(ca_call_outcome outcome, PyObject **result)
 {
-    if (outcome == CA_CALL_DONE && PyBytes_GET_SIZE(*result) == 0) {
+    if (outcome == CA_CALL_DONE && PyBytes_CheckExact(*result) &&
+        PyBytes_GET_SIZE(*result) == 0) {
         Py_CLEAR(*result);
         PyErr_SetNone(PyExc_StopAsyncIteration);
         return CA_CALL_FAILED;
@@ -415,10 +423,17 @@ anext_again(CaStreamCall *call, PyObject **result)
     return end_iteration(line_again(call, result), result);
 }
 
+static ca_call_outcome
+anext_failed(CaStreamCall *call, PyObject **result)
+{
+    return end_iteration(line_failed(call, result), result);
+}
+
 const ca_call_op ca_call_op_anext = {
     .name = "__anext__",
     .of_reader = true,
     .waits_as = "readuntil",
     .start = anext_start,
     .again = anext_again,
+    .failed = anext_failed,
 };

@@ -10,6 +10,7 @@
 #include "loop/overrides.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/flag.h"
 #include "stream/call.h"
 #include "task/task.h"
 
@@ -161,6 +162,17 @@ pause_transport(CaReader *self)
     return 0;
 }
 
+/* Whether more waits than twice the limit: 1, 0 or -1.  Who was woken may have
+ * put another buffer in place. */
+static int
+is_flooded(const CaReader *self)
+{
+    Py_ssize_t size = ca_inbuf_is_usual(&self->in)
+                          ? ca_inbuf_size(&self->in)
+                          : PyObject_Size(self->in.array);
+    return size < 0 ? -1 : size - self->limit > self->limit;
+}
+
 int
 ca_reader_feed_bytes(CaReader *self, const char *data, size_t nbytes,
                      PyObject *object)
@@ -174,11 +186,11 @@ ca_reader_feed_bytes(CaReader *self, const char *data, size_t nbytes,
         return -1;
     }
     if (self->transport == NULL || self->transport == Py_None ||
-        self->paused ||
-        ca_inbuf_size(&self->in) - self->limit <= self->limit) {
+        self->paused) {
         return 0;
     }
-    return pause_transport(self);
+    int flooded = is_flooded(self);
+    return flooded > 0 ? pause_transport(self) : flooded;
 }
 
 PyDoc_STRVAR(feed_data_doc,
@@ -486,6 +498,10 @@ static PyGetSetDef reader_getset[] = {
      "A bytearray of what has arrived and nobody has read.", NULL},
     {"_limit", reader_get__limit, reader_set__limit,
      "Bytes that a line may have; twice as many pause the transport.", NULL},
+    {"_eof", ca_flag_get, ca_flag_set, "Nothing more will arrive.",
+     (void *)offsetof(CaReader, eof)},
+    {"_paused", ca_flag_get, ca_flag_set, "The transport was asked to pause.",
+     (void *)offsetof(CaReader, paused)},
     {0},
 };
 
@@ -497,10 +513,6 @@ static PyMemberDef reader_members[] = {
      "The transport, or None."},
     {"_waiter", Py_T_OBJECT_EX, offsetof(CaReader, waiter), 0,
      "The future that a read waits for, or None."},
-    {"_eof", T_BOOL, offsetof(CaReader, eof), 0,
-     "Nothing more will arrive."},
-    {"_paused", T_BOOL, offsetof(CaReader, paused), 0,
-     "The transport was asked to pause."},
     {0},
 };
 

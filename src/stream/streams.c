@@ -7,7 +7,9 @@ ca_streams_init(ca_state *st)
     if (ca_usual_learn(st, CA_USUAL_READER, st->ReaderType, st->StreamReader) <
             0 ||
         ca_usual_learn(st, CA_USUAL_PROTOCOL, st->StreamProtocolType,
-                       st->StreamReaderProtocol) < 0) {
+                       st->StreamReaderProtocol) < 0 ||
+        ca_usual_learn(st, CA_USUAL_WRITER, st->WriterType,
+                       st->StockStreamWriter) < 0) {
         return -1;
     }
     st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);

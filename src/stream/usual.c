@@ -28,6 +28,13 @@ static const int protocol_names[] = {
     CA_STR__paused,        CA_STR__connection_lost,
 };
 
+static const int writer_names[] = {
+    CA_STR__loop,
+    CA_STR__transport,
+    CA_STR__protocol,
+    CA_STR__reader,
+};
+
 /* Py_ARRAY_LENGTH() is no constant expression to every compiler. */
 #define LENGTH(array) (Py_ssize_t)(sizeof(array) / sizeof((array)[0]))
 
@@ -38,6 +45,7 @@ static const struct {
 } kinds[] = {
     [CA_USUAL_READER] = {reader_names, LENGTH(reader_names), 10},
     [CA_USUAL_PROTOCOL] = {protocol_names, LENGTH(protocol_names), 3},
+    [CA_USUAL_WRITER] = {writer_names, LENGTH(writer_names), 0},
 };
 
 int

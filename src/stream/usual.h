@@ -16,6 +16,7 @@
 typedef enum {
     CA_USUAL_READER,
     CA_USUAL_PROTOCOL,
+    CA_USUAL_WRITER,                   /* its fields only */
 } ca_usual_kind;
 
 typedef struct {

@@ -28,6 +28,15 @@ stock(CaWriter *self, int which, PyObject *const *args, Py_ssize_t nargs,
                          (PyObject *)self, args, nargs, kwnames);
 }
 
+/* Whether the fields are what the attributes are: no subclass has made
+ * something else of them. */
+static bool
+is_usual(CaWriter *self)
+{
+    return ca_usual_now(self->st, CA_USUAL_WRITER, &self->usual,
+                        (PyObject *)self);
+}
+
 /* ---- to the transport ---- */
 
 /* transport.method(data) for writer.method(data). */
@@ -37,7 +46,7 @@ hand_down(CaWriter *self, int method, PyObject *const *args, Py_ssize_t nargs,
 {
     PyObject *data = ca_args_one_borrow(name_of(self, CA_STR_data), args,
                                         nargs, kwnames);
-    if (data == NULL || self->transport == NULL) {
+    if (data == NULL || self->transport == NULL || !is_usual(self)) {
         return stock(self, method, args, nargs, kwnames);
     }
     PyObject *stack[2] = {Py_NewRef(self->transport), data};
@@ -81,7 +90,7 @@ writer_py_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 ask_transport(CaWriter *self, int method)
 {
-    if (self->transport == NULL) {
+    if (self->transport == NULL || !is_usual(self)) {
         return stock(self, method, NULL, 0, NULL);
     }
     PyObject *transport = Py_NewRef(self->transport);
@@ -125,10 +134,10 @@ reader_is_well(const CaWriter *self)
 
 /* The protocol if it is one of ours with the usual methods. */
 static CaStreamProtocol *
-usual_protocol_borrow(const CaWriter *self)
+usual_protocol_borrow(CaWriter *self)
 {
     CaStreamProtocol *protocol = (CaStreamProtocol *)self->protocol;
-    return protocol != NULL &&
+    return protocol != NULL && is_usual(self) &&
                    ca_stream_protocol_check(self->st, self->protocol) &&
                    ca_stream_protocol_is_usual(protocol)
                ? protocol
@@ -159,7 +168,8 @@ drain_start(CaStreamCall *call, PyObject **result)
     if (closing != 0) {
         return closing < 0 ? CA_CALL_FAILED : CA_CALL_STOCK;
     }
-    if (protocol->connection_lost || protocol->paused) {
+    protocol = usual_protocol_borrow(self); /* Python may have run */
+    if (protocol == NULL || protocol->connection_lost || protocol->paused) {
         return CA_CALL_STOCK;
     }
     *result = Py_NewRef(Py_None);
@@ -183,7 +193,8 @@ PyDoc_STRVAR(drain_doc,
 static PyObject *
 make_call(CaWriter *self, const ca_call_op *op, int method)
 {
-    return ca_future_native_loop(self->st, self->loop) == NULL
+    return ca_future_native_loop(self->st, self->loop) == NULL ||
+                   !is_usual(self)
                ? stock(self, method, NULL, 0, NULL)
                : ca_call_new(self->st, op, (PyObject *)self, NULL);
 }
@@ -314,7 +325,7 @@ static bool
 init_usual(CaWriter *self, PyObject *args, PyObject *kwargs)
 {
     ca_state *st = self->st;
-    if (self->loop != NULL || PyTuple_GET_SIZE(args) != 4 ||
+    if (self->loop != NULL || !is_usual(self) || PyTuple_GET_SIZE(args) != 4 ||
         (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0)) {
         return false;
     }
@@ -348,10 +359,11 @@ writer_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 
 /* Stock's __del__ closes and warns unless the transport is closing already. */
 static bool
-may_die_silently(const CaWriter *self)
+may_die_silently(CaWriter *self)
 {
     PyObject *transport = self->transport;
-    return transport != NULL && self->st->SocketTransport != NULL &&
+    return transport != NULL && is_usual(self) &&
+           self->st->SocketTransport != NULL &&
            (PyObject *)Py_TYPE(transport) == self->st->SocketTransport &&
            ((CaStream *)transport)->closing;
 }

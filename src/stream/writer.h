@@ -7,6 +7,7 @@
 #define CA_STREAM_WRITER_H
 
 #include "py/state.h"
+#include "stream/usual.h"
 
 typedef struct {
     PyObject_HEAD
@@ -18,6 +19,7 @@ typedef struct {
     PyObject *reader;                  /* strong; or None */
     PyObject *complete;                /* strong; a future that is done; NULL:
                                           nobody has asked for it */
+    ca_usual usual;
 } CaWriter;
 
 extern PyType_Spec ca_writer_spec;

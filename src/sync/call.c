@@ -177,6 +177,20 @@ resume(CaSyncCall *self, PyObject **result)
     return go_on(self, self->op->resume(self, result), result);
 }
 
+/* Something was thrown into the wait; what StopIteration carries passes for
+ * the future's result, as it does where stock awaits that. */
+static PySendResult
+thrown(CaSyncCall *self, PyObject **result)
+{
+    *result = NULL;
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return fail(self);
+    }
+    self->state = CA_SYNCCALL_RUNNING;
+    PyErr_Clear();
+    return go_on(self, self->op->resume(self, result), result);
+}
+
 static PySendResult
 refuse(const char *why, PyObject *type)
 {
@@ -295,19 +309,6 @@ check_throwable(const CaSyncCall *self, PyObject *const *args,
     return 0;
 }
 
-/* The exception that is set was thrown into the wait.  StopIteration says that
- * the wait has ended as it should, as in all that awaits. */
-static PySendResult
-thrown(CaSyncCall *self, PyObject **result)
-{
-    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        return fail(self);
-    }
-    PyErr_Clear();
-    self->state = CA_SYNCCALL_RUNNING;
-    return go_on(self, self->op->resume(self, result), result);
-}
-
 PyDoc_STRVAR(throw_doc,
 "throw($self, typ, val=None, tb=None, /)\n--\n\n"
 "Raise an exception in the call, which ends it.");
@@ -334,6 +335,23 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     PyObject *result = NULL;
     PySendResult status = waits ? thrown(self, &result) : spend_failed(self);
     return returned(status, result);
+}
+
+/* inner.close(), which may run Python that finds the call running. */
+static PyObject *
+close_inner(CaSyncCall *self)
+{
+    PyObject *inner = Py_NewRef(self->inner);
+    self->state = CA_SYNCCALL_RUNNING;
+    PyObject *closed = PyObject_CallMethodNoArgs(
+        inner, self->st->names[CA_STR_close]);
+    Py_DECREF(inner);
+    if (closed == NULL) {
+        (void)spend_failed(self);
+    } else {
+        spend(self);
+    }
+    return closed;
 }
 
 PyDoc_STRVAR(close_doc,
@@ -364,16 +382,11 @@ call_py_close(PyObject *op, PyObject *Py_UNUSED(none))
     if (self->state == CA_SYNCCALL_WAITING) {
         return give_up(self) < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *closed = self->inner == NULL
-                           ? Py_NewRef(Py_None)
-                           : PyObject_CallMethodNoArgs(
-                                 self->inner, self->st->names[CA_STR_close]);
-    if (closed == NULL) {
-        (void)spend_failed(self);
-        return NULL;
+    if (self->state == CA_SYNCCALL_DELEGATED) {
+        return close_inner(self);
     }
     spend(self);
-    return closed;
+    Py_RETURN_NONE;
 }
 
 static PyObject *

@@ -187,7 +187,7 @@ static PyGetSetDef event_getset[] = {
      "The loop that the event is bound to, or None.", NULL},
     {"_waiters", ca_sync_get_deque, ca_sync_set_deque,
      "Deque of the futures that wait.", (void *)offsetof(CaSync, waiters)},
-    {"_value", ca_sync_get_flag, ca_sync_set_flag, "It is set.",
+    {"_value", ca_flag_get, ca_flag_set, "It is set.",
      (void *)offsetof(CaEvent, value)},
     {0},
 };

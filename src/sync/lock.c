@@ -261,7 +261,7 @@ static PyGetSetDef lock_getset[] = {
     {"_waiters", ca_sync_get_deque_or_none, ca_sync_set_deque,
      "Deque of the futures that wait, or None.",
      (void *)offsetof(CaSync, waiters)},
-    {"_locked", ca_sync_get_flag, ca_sync_set_flag, "It is locked.",
+    {"_locked", ca_flag_get, ca_flag_set, "It is locked.",
      (void *)offsetof(CaLock, locked)},
     {0},
 };

@@ -298,7 +298,7 @@ get_shut(PyObject *op, void *closure)
 {
     return ca_sync_owner_state(op)->sync.QueueShutDown == NULL
                ? no_attribute(op, "_is_shutdown")
-               : ca_sync_get_flag(op, closure);
+               : ca_flag_get(op, closure);
 }
 
 static int
@@ -456,7 +456,7 @@ static PyGetSetDef queue_getset[] = {
      "How many task_done() are due.", (void *)offsetof(CaQueue, unfinished)},
     {"_finished", get_finished, set_finished_event,
      "The event that is set when none is.", NULL},
-    {"_is_shutdown", get_shut, ca_sync_set_flag, "shutdown() was called.",
+    {"_is_shutdown", get_shut, ca_flag_set, "shutdown() was called.",
      (void *)offsetof(CaQueue, shut)},
     {0},
 };

@@ -459,19 +459,3 @@ ca_sync_set_number(PyObject *op, PyObject *value, void *closure)
     Py_XSETREF(number->odd, odd ? Py_NewRef(value) : NULL);
     return 0;
 }
-
-PyObject *
-ca_sync_get_flag(PyObject *op, void *closure)
-{
-    return PyBool_FromLong(*(bool *)((char *)op + (size_t)closure));
-}
-
-int
-ca_sync_set_flag(PyObject *op, PyObject *value, void *closure)
-{
-    int truth = value == NULL ? 0 : PyObject_IsTrue(value);
-    if (truth >= 0) {
-        *(bool *)((char *)op + (size_t)closure) = truth != 0;
-    }
-    return truth < 0 ? -1 : 0;
-}

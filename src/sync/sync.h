@@ -21,6 +21,7 @@
 
 #include "loop/loop.h"
 #include "py/compat.h"
+#include "py/flag.h"
 #include "py/state.h"
 #include "task/task.h"
 
@@ -159,10 +160,6 @@ int ca_sync_set_deque(PyObject *op, PyObject *value, void *closure);
 /* A ca_sync_number field; the closure is its offset. */
 PyObject *ca_sync_get_number(PyObject *op, void *closure);
 int ca_sync_set_number(PyObject *op, PyObject *value, void *closure);
-
-/* A bool field; the closure is its offset. */
-PyObject *ca_sync_get_flag(PyObject *op, void *closure);
-int ca_sync_set_flag(PyObject *op, PyObject *value, void *closure);
 
 /* event.set() and event.clear() of one of ours; 0 or -1. */
 int ca_event_set(CaEvent *self);

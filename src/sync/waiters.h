@@ -45,7 +45,9 @@ ca_deque_remove(const ca_state *st, PyObject *deque, PyObject *item)
         PyErr_SetString(PyExc_ValueError, "the waiters are gone");
         return -1;
     }
+    Py_INCREF(deque);                  /* that Python may drop it */
     PyObject *none = st->sync.deque_remove(deque, item);
+    Py_DECREF(deque);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }

@@ -450,6 +450,23 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     return NULL;
 }
 
+/* inner.close(), which may run Python that finds the call running. */
+static PyObject *
+close_inner(CaSockCall *self)
+{
+    PyObject *inner = Py_NewRef(self->inner);
+    self->state = CA_SOCKCALL_RUNNING;
+    PyObject *closed = PyObject_CallMethodNoArgs(
+        inner, self->st->names[CA_STR_close]);
+    Py_DECREF(inner);
+    if (closed == NULL) {
+        (void)spend_failed(self);
+    } else {
+        spend(self);
+    }
+    return closed;
+}
+
 PyDoc_STRVAR(close_doc,
 "close($self)\n--\n\nGive the call up.");
 
@@ -461,17 +478,12 @@ call_py_close(PyObject *op, PyObject *Py_UNUSED(none))
         PyErr_SetString(PyExc_ValueError, "coroutine already executing");
         return NULL;
     }
-    PyObject *closed = self->inner == NULL
-                           ? Py_NewRef(Py_None)
-                           : PyObject_CallMethodNoArgs(
-                                 self->inner, self->st->names[CA_STR_close]);
-    if (closed == NULL) {
-        (void)spend_failed(self);
-        return NULL;
+    if (self->state == CA_SOCKCALL_DELEGATED) {
+        return close_inner(self);
     }
     stop_watching(self, false);
     spend(self);
-    return closed;
+    Py_RETURN_NONE;
 }
 
 static PyObject *

@@ -687,3 +687,205 @@ def test_an_idle_connection_weighs_little(loop):
     assert waiting == 60 + count
     # What was measured (1873, 1828, 1993 bytes) and 15 % for another minor version.
     assert grown <= {(3, 11): 2150, (3, 12): 2100}.get(sys.version_info[:2], 2300)
+
+
+def test_a_call_that_is_closed_by_what_its_closing_runs_refuses(loop):
+    said = []
+
+    async def main():
+        reader = make_reader(loop)
+        call = reader.read(5)
+        assert type(call).__name__ == NATIVE_CALL
+
+        async def wait(_method):
+            try:
+                await loop.create_future()
+            finally:
+                with pytest.raises(ValueError, match="coroutine already executing"):
+                    call.close()
+                said.append(call.cr_running)
+
+        reader._wait_for_data = wait
+        call.send(None)
+        assert call.close() is None
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            call.send(None)
+
+    loop.run_until_complete(main())
+    assert said == [True]
+
+
+async def outcome_of(awaitable):
+    try:
+        return await awaitable
+    except Exception as exc:
+        return f"{exc!r} from {exc.__context__!r}"
+
+
+@pytest.mark.parametrize("method", ["readline", "__anext__"])
+@pytest.mark.parametrize("end", ["set_exception", "throw"])
+@pytest.mark.parametrize(
+    "exc",
+    [
+        asyncio.IncompleteReadError(b"half", 10),
+        asyncio.IncompleteReadError(b"", 10),
+        asyncio.LimitOverrunError("over", 5),
+        OSError("broken"),
+    ],
+    ids=repr,
+)
+def test_an_exception_that_ends_the_wait_for_a_line_is_what_stock_makes_of_it(
+    loop, method, end, exc
+):
+    async def main(cls):
+        reader = cls(loop=loop)
+        call = getattr(reader, method)()
+        if end == "set_exception":
+            task = loop.create_task(call)
+            await turns()
+            reader.set_exception(exc)
+            return await outcome_of(task)
+        call.send(None)
+        try:
+            call.throw(exc)
+        except StopIteration as stop:
+            return stop.value
+        except Exception as other:
+            return f"{other!r} from {other.__context__!r}"
+
+    expected = loop.run_until_complete(main(asyncio.StreamReader))
+    exc.__context__ = None
+    assert loop.run_until_complete(main(casyncio.StreamReader)) == expected
+
+
+@pytest.mark.parametrize("method", ["read", "readline", "readexactly"])
+def test_what_a_thrown_stop_iteration_carries_passes_for_the_result_of_the_wait(loop, method):
+    def run(cls):
+        reader = cls(loop=loop)
+        call = getattr(reader, method)(*(3,) * (method != "readline"))
+        call.send(None)
+        reader.feed_data(b"abc\n")
+        with pytest.raises(StopIteration) as caught:
+            call.throw(StopIteration(5))
+        return caught.value.value, reader._waiter, bytes(reader._buffer)
+
+    async def main():
+        return run(asyncio.StreamReader), run(casyncio.StreamReader)
+
+    stock, ours = loop.run_until_complete(main())
+    assert ours == stock
+
+
+def test_a_transport_that_replaces_the_buffer_in_the_middle_of_a_read_is_noticed(loop):
+    class Transport:
+        def __init__(self, reader, buffer):
+            self.reader, self.buffer = reader, buffer
+
+        def pause_reading(self):
+            pass
+
+        def resume_reading(self):
+            self.reader._buffer = self.buffer
+            self.reader._eof = True
+
+    async def main(cls, buffer):
+        reader = cls(limit=10, loop=loop)
+        reader.set_transport(Transport(reader, buffer))
+        reader.feed_data(b"x" * 30)
+        try:
+            return await reader.read()
+        except Exception as exc:
+            return type(exc)
+
+    for make in (lambda: list(range(100)), lambda: bytearray(b"abc"), lambda: None):
+        stock = loop.run_until_complete(main(asyncio.StreamReader, make()))
+        assert loop.run_until_complete(main(casyncio.StreamReader, make())) == stock
+
+
+def test_a_waiter_that_replaces_the_buffer_does_not_mislead_who_feeds(loop):
+    async def main(cls):
+        reader = cls(limit=10, loop=loop)
+        transport = mock.Mock()
+        reader.set_transport(transport)
+
+        class Waiter(asyncio.Future):
+            def set_result(self, result):
+                reader._buffer = list(range(100))
+
+        reader._waiter = Waiter()
+        reader.feed_data(b"x")
+        return transport.pause_reading.call_count
+
+    assert loop.run_until_complete(main(asyncio.StreamReader)) == 1
+    assert loop.run_until_complete(main(casyncio.StreamReader)) == 1
+
+
+def test_a_transport_that_takes_the_protocol_away_fails_the_drain_as_stocks(loop):
+    async def main(module):
+        class Transport:
+            def is_closing(self):
+                writer._protocol = None
+                [bytearray(200) for _ in range(50)]
+                return False
+
+            def close(self):
+                pass
+
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(reader, loop=loop)
+        writer = module.StreamWriter(Transport(), protocol, reader, loop)
+        del protocol
+        with pytest.raises(AttributeError, match="_drain_helper"):
+            await writer.drain()
+
+    loop.run_until_complete(main(asyncio))
+    loop.run_until_complete(main(casyncio))
+
+
+def test_flags_take_what_stocks_attributes_take(loop):
+    async def main():
+        reader = make_reader(loop)
+        protocol = casyncio.StreamReaderProtocol(reader, loop=loop)
+        for thing, name in (
+            (reader, "_eof"),
+            (reader, "_paused"),
+            (protocol, "_paused"),
+            (protocol, "_connection_lost"),
+            (protocol, "_reject_connection"),
+            (protocol, "_over_ssl"),
+        ):
+            for value in (1, 0, [5], None, True):
+                setattr(thing, name, value)
+                assert getattr(thing, name) == bool(value)
+
+    loop.run_until_complete(main())
+
+
+def test_a_writer_whose_class_makes_a_property_of_the_transport_uses_it(loop):
+    async def main(module):
+        log = []
+
+        class Writer(module.StreamWriter):
+            @property
+            def _transport(self):
+                log.append("get")
+                return self.__dict__["kept"]
+
+            @_transport.setter
+            def _transport(self, value):
+                log.append("set")
+                self.__dict__["kept"] = value
+
+        transport = mock.Mock()
+        transport.is_closing.return_value = False
+        reader = module.StreamReader(loop=loop)
+        protocol = module.StreamReaderProtocol(reader, loop=loop)
+        writer = Writer(transport, protocol, reader, loop)
+        writer.write(b"x")
+        writer.writelines([b"y"])
+        await writer.drain()
+        assert writer.is_closing() is False and writer.transport is transport
+        writer.close()
+        return log, [str(call) for call in transport.mock_calls]
+
+    assert loop.run_until_complete(main(casyncio)) == loop.run_until_complete(main(asyncio))

@@ -518,3 +518,119 @@ def test_futures_made_by_the_loops_own_create_future_are_used(family, loop):
 
     loop.create_future = create_future
     loop.run_until_complete(main())
+
+
+def test_a_call_that_is_closed_by_what_its_closing_runs_refuses(family, loop):
+    said = []
+
+    class Watching(family.Queue):
+        call = None
+
+        def empty(self):
+            if self.call is not None and self.call.cr_running:
+                with pytest.raises(ValueError, match="coroutine already executing") as caught:
+                    self.call.close()
+                said.append(caught.type)
+            return super().empty()
+
+    async def main():
+        queue = Watching()
+        queue.call = queue.get()
+        queue.call.send(None)
+        said.clear()
+        assert queue.call.close() is None
+        assert said == [ValueError] and not queue._getters
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            queue.call.send(None)
+
+    loop.run_until_complete(main())
+
+
+def caught_from(call):
+    """Return the StopIteration that ends it, as next() raises it."""
+    with pytest.raises(StopIteration) as caught:
+        next(call.__await__())
+    return caught.value
+
+
+@pytest.mark.parametrize("item", [5, (1, 2), [3], ""], ids=repr)
+def test_a_result_that_next_raises_is_a_whole_stop_iteration(family, loop, item):
+    async def main():
+        queue = family.Queue()
+        queue.put_nowait(item)
+        stop = caught_from(queue.get())
+        assert stop.value == item and stop.args == (item,)
+        assert repr(stop) == f"StopIteration({item!r})" and str(stop) == str(item)
+        stop.note = "mine"
+        for again in (copy.copy(stop), pickle.loads(pickle.dumps(stop))):
+            assert type(again) is StopIteration
+            assert again.value == item and again.args == (item,) and again.note == "mine"
+        assert caught_from(family.Lock().acquire()).args == (True,)
+
+    loop.run_until_complete(main())
+
+
+def test_a_result_that_is_kept_in_a_cycle_is_collected(family, loop):
+    class Item:
+        pass
+
+    def keep():
+        queue, item = family.Queue(), Item()
+        queue.put_nowait(item)
+        try:
+            next(queue.get().__await__())
+        except StopIteration as stop:
+            kept = stop
+        kept.myself = kept
+        return weakref.ref(item)
+
+    async def main():
+        kept = [keep() for _ in range(5)]
+        gc.collect()
+        assert [ref() for ref in kept] == [None] * 5
+
+    loop.run_until_complete(main())
+
+
+def test_what_a_thrown_stop_iteration_carries_passes_for_the_result_of_the_wait(family, loop, name):
+    async def main():
+        thing = busy(family, name)
+        call = wait(thing)
+        future = call.send(None)
+        if "Queue" in name:
+            assert call.throw(StopIteration(5)) is not future
+            assert list(thing._getters)[0] is future and len(thing._getters) == 2
+            call.close()
+            return
+        with pytest.raises(StopIteration) as caught:
+            call.throw(StopIteration(5))
+        assert caught.value.value is True and not thing._waiters
+
+    loop.run_until_complete(main())
+
+
+def test_a_waiter_whose_comparison_takes_the_deque_away_harms_nobody(family, loop):
+    async def main():
+        lock = family.Lock()
+        await lock.acquire()
+
+        class Evil:
+            __hash__ = None
+
+            def __eq__(self, _other):
+                lock._waiters = None
+                [bytearray(600) for _ in range(50)]
+                return False
+
+            def cancelled(self):
+                return True
+
+            done = cancelled
+
+        call = lock.acquire()
+        call.send(None)
+        lock._waiters.appendleft(Evil())
+        call.close()
+        assert lock._waiters is None
+
+    loop.run_until_complete(main())
