@@ -227,11 +227,13 @@ def _find_native() -> str | None:
 
     if not ssl.OPENSSL_VERSION.startswith("OpenSSL "):
         return f"{ssl.OPENSSL_VERSION} is not OpenSSL"
+    file = getattr(_ssl, "__file__", None)
+    if not file:  # the whole process would be searched, which may hold another OpenSSL
+        return "the module _ssl is built into the interpreter"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     sslobj = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
-    file = getattr(_ssl, "__file__", None)
-    return _native.find_openssl(file or "", sslobj._sslobj, context)
+    return _native.find_openssl(file, sslobj._sslobj, context)
 
 
 def choose() -> tuple[str, str]:

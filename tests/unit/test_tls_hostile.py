@@ -299,3 +299,16 @@ def test_a_buffer_that_will_not_do_is_a_type_error_in_stocks_words(loop, engine,
     if buffer is not None:
         words = "read() argument 2 must be read-write bytes-like object, not bytes"
     assert heard == [words]
+
+
+@pytest.mark.ours("asyncio has no engines")
+def test_an_openssl_that_is_built_into_the_interpreter_is_not_looked_for(monkeypatch):
+    import _ssl
+
+    from casyncio import _tls
+
+    monkeypatch.delattr(_ssl, "__file__")
+    monkeypatch.setattr(_tls, "_engine", "")
+    monkeypatch.setattr(_tls, "_reason", "")
+    monkeypatch.delenv("CASYNCIO_TLS", raising=False)
+    assert _tls.choose() == ("membio", "the module _ssl is built into the interpreter")
