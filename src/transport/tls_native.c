@@ -101,6 +101,7 @@ typedef struct ca_tls_wire {
     char *out;                         /* owned; NULL: nothing */
     size_t out_length;
     size_t out_cap;
+    bool no_memory;                    /* for what was to be sent */
 } wire_t;
 
 /* ---- the BIO ---- */
@@ -134,6 +135,7 @@ wire_write(BIO *bio, const char *data, int size)
     if (cap != wire->out_cap) {
         char *out = realloc(wire->out, cap);
         if (out == NULL) {
+            wire->no_memory = true;
             return -1;
         }
         wire->out = out;
@@ -384,6 +386,10 @@ static Py_ssize_t
 native_outcome(CaTls *self, int result)
 {
     int code = lib.SSL_get_error(self->ssl, result);
+    if (self->wire->no_memory) {
+        PyErr_NoMemory();              /* a part of a record is lost */
+        return CA_TLS_ERROR;
+    }
     if (code == SSL_ERROR_ZERO_RETURN) {
         return CA_TLS_EOF;
     }
