@@ -181,9 +181,10 @@ class Connection(_Tls, _StockProtocol):
 
     def _drain_all(self) -> Exception | None:
         try:
-            return self._drain()
+            self._drain()
         except Exception as exc:
             return exc
+        return None
 
     def _abort(self, exc: BaseException | None = None) -> None:
         self._flush()

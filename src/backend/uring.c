@@ -27,9 +27,9 @@
 #include "backend/backend.h"
 #include "backend/uring_ring.h"
 #include "base/clock.h"
+#include "base/oldlibc.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -167,14 +167,11 @@ static int
 check_rings(void)
 {
     static atomic_bool known;
-    pthread_t thread;
     if (known) {
         return 0;
     }
     int err = 0;
-    if (pthread_create(&thread, NULL, try_ring, &err) == 0) {
-        (void)pthread_join(thread, NULL);
-    } else {
+    if (ca_oldlibc_run_apart(try_ring, &err) != 0) {
         (void)try_ring(&err);
     }
     known = err == 0;

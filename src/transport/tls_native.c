@@ -18,10 +18,10 @@
  * belongs to the BIO and lives as long as that, since users may keep the
  * SSLObject.
  */
+#include "base/oldlibc.h"
 #include "transport/stream.h"
 #include "transport/tls.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,15 +197,15 @@ wire_new(void)
 static bool
 load_functions(const char *file)
 {
-    void *handle = dlopen(file, RTLD_NOW | RTLD_NOLOAD);
+    void *handle = ca_oldlibc_open_loaded(file);
     if (handle == NULL) {
         return false;
     }
     functions found;
     for (int i = 0; i < N_SYMBOLS; i++) {
-        void *symbol = dlsym(handle, symbols[i]);
+        void *symbol = ca_oldlibc_symbol(handle, symbols[i]);
         if (symbol == NULL) {
-            (void)dlclose(handle);
+            ca_oldlibc_close(handle);
             return false;
         }
         memcpy((char *)&found + (size_t)i * sizeof(symbol), &symbol,
