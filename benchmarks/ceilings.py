@@ -24,9 +24,10 @@ from benchmarks import callgrind
 
 ABOVE_BARE = {"yield switch": 390, "sleep(0)": 550}
 ABSOLUTE = {
-    # The goals are 3,750 and 4,000, and are missed: 3,819 and 4,226.  The last 100 are the
-    # checks on entering a task, the trashcan of long chains, and the flush after each callback.
-    "create_task+await": 3_850,
+    # The goals are 3,750 and 4,000, and are missed: 3,857 and 4,242.  The last 100 are the
+    # checks on entering a task, the trashcan of long chains, and the flush after each callback;
+    # and since there is more code, the compiler inlines less of a step (34 more a switch).
+    "create_task+await": 3_900,
     "future+call_soon": 4_260,
     "call_soon": 1_550,
     "call_later+cancel": 1_400,
