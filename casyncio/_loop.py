@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from casyncio import _backends, _native
 from casyncio._children import PidfdChildren
 from casyncio._pipes import Hooks as PipeHooks
-from casyncio._tls import Hooks as TlsHooks
+from casyncio._tls_hooks import Hooks as TlsHooks
 from casyncio._transports import Hooks, TransportTable
 
 if TYPE_CHECKING:  # loading the executors costs as much as all the rest of this package
