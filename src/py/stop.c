@@ -37,6 +37,31 @@ ca_stop_raise(ca_state *st, PyObject *steal_value)
     PyErr_SetRaisedException(op);
 }
 
+void
+ca_stop_raise_plain(PyObject *steal_value)
+{
+    if (steal_value != Py_None) {
+        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
+        if (exc != NULL) {
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    Py_DECREF(steal_value);
+}
+
+PyObject *
+ca_stop_return(PySendResult status, PyObject *steal_result)
+{
+    if (status != PYGEN_RETURN) {
+        return status == PYGEN_ERROR ? NULL : steal_result;
+    }
+    ca_stop_raise_plain(steal_result);
+    if (!PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return NULL;
+}
+
 static int
 stop_tp_traverse(PyObject *op, visitproc visit, void *arg)
 {

@@ -18,4 +18,11 @@ extern PyType_Spec ca_stop_spec;
  * raised for None.  For tp_iternext, whose callers know what that means. */
 void ca_stop_raise(ca_state *st, PyObject *steal_value);
 
+/* The same with a plain StopIteration. */
+void ca_stop_raise_plain(PyObject *steal_value);
+
+/* What send() and throw() give to Python for what a coroutine in C has come
+ * to; takes the result. */
+PyObject *ca_stop_return(PySendResult status, PyObject *steal_result);
+
 #endif

@@ -262,31 +262,6 @@ call_tp_iternext(PyObject *op)
     return result;
 }
 
-/* Raise StopIteration(value), which takes the reference. */
-static void
-raise_stop(PyObject *steal_value)
-{
-    PyObject *exc = steal_value == Py_None
-                        ? PyObject_CallNoArgs(PyExc_StopIteration)
-                        : PyObject_CallOneArg(PyExc_StopIteration,
-                                              steal_value);
-    Py_DECREF(steal_value);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
-}
-
-/* What send() and throw() return to Python. */
-static PyObject *
-returned(PySendResult status, PyObject *steal_result)
-{
-    if (status != PYGEN_RETURN) {
-        return steal_result;
-    }
-    raise_stop(steal_result);
-    return NULL;
-}
-
 PyDoc_STRVAR(send_doc,
 "send($self, value, /)\n--\n\nStart the call, or go on with it.");
 
@@ -295,7 +270,7 @@ call_py_send(PyObject *op, PyObject *value)
 {
     PyObject *result;
     PySendResult status = call_am_send(op, value, &result);
-    return returned(status, result);
+    return ca_stop_return(status, result);
 }
 
 /* Throw into stock's coroutine; how it ended goes to hand_on(). */
@@ -361,7 +336,7 @@ call_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     PyObject *result = NULL;
     PySendResult status = waits ? thrown(self, &result) : spend_failed(self);
-    return returned(status, result);
+    return ca_stop_return(status, result);
 }
 
 /* inner.close(), which may run Python that finds the call running. */

@@ -13,6 +13,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 #include "py/freelist.h"
+#include "py/stop.h"
 #include "py/throw.h"
 
 #include <frameobject.h>
@@ -214,42 +215,15 @@ coro_am_send(PyObject *op, PyObject *value, PyObject **result)
     return settle(self, status);
 }
 
-/* Raise StopIteration(value); nothing for None. */
-static void
-raise_stop(PyObject *steal_value)
-{
-    if (steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    Py_DECREF(steal_value);
-}
-
 static PyObject *
 coro_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (coro_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        raise_stop(result);
+        ca_stop_raise_plain(result);
         return NULL;
     }
     return result;
-}
-
-/* What send() and throw() return to Python. */
-static PyObject *
-returned(PySendResult status, PyObject *steal_result)
-{
-    if (status != PYGEN_RETURN) {
-        return status == PYGEN_ERROR ? NULL : steal_result;
-    }
-    raise_stop(steal_result);
-    if (!PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return NULL;
 }
 
 PyDoc_STRVAR(send_doc,
@@ -260,7 +234,7 @@ coro_py_send(PyObject *op, PyObject *value)
 {
     PyObject *result;
     PySendResult status = coro_am_send(op, value, &result);
-    return returned(status, result);
+    return ca_stop_return(status, result);
 }
 
 /* ---- throwing ---- */
@@ -271,7 +245,6 @@ coro_py_send(PyObject *op, PyObject *value)
 static PyObject *
 make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    const ca_state *st = self->st;
     if (nargs == 1 && PyExceptionInstance_Check(args[0]) &&
         self->state != CA_CORO_NEW) {
         return Py_NewRef(args[0]);
@@ -280,23 +253,8 @@ make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
                             ? PyObject_GetIter(self->future)
                             : ca_combine_call_stock(
                                   self->st, CA_COMBINE_SPEAKER, NULL, 0, NULL);
-    PyObject *method = speaker == NULL ? NULL
-                                       : PyObject_GetAttr(
-                                             speaker, st->names[CA_STR_throw]);
-    PyObject *result = method == NULL ? NULL
-                                      : PyObject_Vectorcall(
-                                            method, args, (size_t)nargs, NULL);
-    Py_XDECREF(result);                /* it cannot have one */
-    Py_XDECREF(method);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (speaker != NULL) {
-        PyObject *closed = PyObject_CallMethodNoArgs(speaker,
-                                                     st->names[CA_STR_close]);
-        Py_XDECREF(closed);
-        Py_DECREF(speaker);
-        PyErr_Clear();
-    }
-    return exc;
+    ca_throw_raise(self->st, speaker, args, nargs);
+    return PyErr_GetRaisedException();
 }
 
 /* Throw an exception in; borrowed. */
@@ -329,7 +287,7 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         self->state = CA_CORO_RUNNING;
         status = throw_on(self, args, nargs, &result);
         self->state = status == PYGEN_NEXT ? CA_CORO_DELEGATED : self->state;
-        return returned(settle(self, status), result);
+        return ca_stop_return(settle(self, status), result);
     }
     bool refused = ca_throw_is_refused(args, nargs);
     if (!refused && self->state == CA_CORO_RUNNING) {
@@ -352,7 +310,7 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     status = throw_in(self, exc, &result);
     Py_DECREF(exc);
-    return returned(status, result);
+    return ca_stop_return(status, result);
 }
 
 /* ---- closing ---- */

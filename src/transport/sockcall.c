@@ -17,6 +17,7 @@
 #include "py/errors.h"
 #include "py/freelist.h"
 #include "py/sockobj.h"
+#include "py/stop.h"
 #include "py/throw.h"
 
 #include <frameobject.h>
@@ -335,42 +336,15 @@ call_am_send(PyObject *op, PyObject *value, PyObject **result)
     }
 }
 
-/* Raise StopIteration(value); nothing for None. */
-static void
-raise_stop(PyObject *steal_value)
-{
-    if (steal_value != Py_None) {
-        PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    Py_DECREF(steal_value);
-}
-
 static PyObject *
 call_tp_iternext(PyObject *op)
 {
     PyObject *result;
     if (call_am_send(op, Py_None, &result) == PYGEN_RETURN) {
-        raise_stop(result);
+        ca_stop_raise_plain(result);
         return NULL;
     }
     return result;
-}
-
-/* What send() and throw() return to Python. */
-static PyObject *
-returned(PySendResult status, PyObject *steal_result)
-{
-    if (status != PYGEN_RETURN) {
-        return steal_result;
-    }
-    raise_stop(steal_result);
-    if (!PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return NULL;
 }
 
 PyDoc_STRVAR(send_doc,
@@ -381,7 +355,7 @@ call_py_send(PyObject *op, PyObject *value)
 {
     PyObject *result;
     PySendResult status = call_am_send(op, value, &result);
-    return returned(status, result);
+    return ca_stop_return(status, result);
 }
 
 /* Throw into stock's coroutine; how it ended goes to hand_on(). */
