@@ -22,7 +22,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions libraries \
+        lint format shape layers stubtest bench netbench stress instructions libraries uvloop \
         docs dist wheels clean
 
 help:  ## this list
@@ -159,6 +159,14 @@ libraries:  ## other libraries' own tests, on asyncio's loop and on casyncio's: 
 	@mkdir -p $(AWAY)
 	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/libraries/run.py \
 		--folder $(CURDIR)/build/libraries $(ARGS)
+
+uvloop: VENV = build/venv/uvloop
+uvloop:  ## uvloop's own tests, on casyncio's loop: make uvloop ARGS="-k test_udp --show"
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/conformance/run_uvloop_suite.py \
+		--folder $(CURDIR)/build/uvloop $(ARGS)
 
 docs: VENV = build/venv/docs
 docs:  ## the manual as HTML, in build/docs; every warning and every broken link is an error
