@@ -22,7 +22,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions libraries \
+        lint format shape layers stubtest bench netbench figures stress instructions libraries \
         docs dist wheels clean
 
 help:  ## this list
@@ -141,6 +141,11 @@ netbench:  ## the same as servers and clients, with C servers beside them: make 
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/net.py $(ARGS)
+
+figures:  ## measure README's tables anew and write them there; a quiet machine is wanted
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/figures.py $(ARGS)
 
 stress:  ## thousands of connections, slow readers, resets, no descriptors: nothing lost or kept
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
