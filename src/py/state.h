@@ -193,9 +193,6 @@ typedef struct ca_state {
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_msg;
-    PyObject *kw_loop_name;
-    PyObject *kw_loop_context;
-    PyObject *kw_loop_name_context;
 
     ca_sync_state sync;
 
