@@ -1,6 +1,7 @@
 import asyncio
 import builtins
 import sys
+import weakref
 from asyncio.events import _TaskFactory
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -464,6 +465,7 @@ class TimerHandle(Handle):
 @disjoint_base
 class Loop:
     slow_callback_duration: float
+    _transports: weakref.WeakValueDictionary[int, Any]
     _current_handle: asyncio.Handle | None
     _debug: bool
     _poll_budget: tuple[int, float]
@@ -558,6 +560,7 @@ class Loop:
     def _remove_reader(self, fd: int | _HasFileno) -> bool: ...
     def _remove_writer(self, fd: int | _HasFileno) -> bool: ...
     def _ensure_fd_no_transport(self, fd: int | _HasFileno, /) -> None: ...
+    def _adopt_table(self, table: weakref.WeakValueDictionary[int, Any], /) -> None: ...
     def _watched(self, fd: int, /) -> tuple[asyncio.Handle | None, asyncio.Handle | None]: ...
     def _watched_fds(self) -> dict[int, Any]: ...
     def _claimed(self, fd: int, /) -> asyncio.Transport | None: ...
