@@ -332,6 +332,7 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
     offsetof(ca_state, StopType),
+    offsetof(ca_state, stop_true),
     offsetof(ca_state, no_args),
     offsetof(ca_state, late_result),
     offsetof(ca_state, late_result_code),

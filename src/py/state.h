@@ -198,6 +198,7 @@ typedef struct ca_state {
     ca_sync_state sync;
 
     PyTypeObject *StopType;            /* strong; see py/stop.h */
+    PyObject *stop_true;               /* strong; the one that says True */
     PyObject *no_args;                 /* strong; () */
     ca_freelist stops;
 
