@@ -22,7 +22,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions libraries \
+        lint format shape layers stubtest bench netbench stress tlsstress instructions libraries \
         docs dist wheels clean
 
 help:  ## this list
@@ -146,6 +146,11 @@ stress:  ## thousands of connections, slow readers, resets, no descriptors: noth
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
+
+tlsstress:  ## the same for TLS: connections in sequence, transfers by hash, idle ones, trickles
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/tlsstress.py $(ARGS)
 
 instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
