@@ -11,6 +11,7 @@
     X(delay) \
     X(when) \
     X(name) \
+    X(eager_start) \
     X(coro) \
     X(run) \
     X(_run) \
