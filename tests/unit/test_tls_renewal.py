@@ -1,4 +1,4 @@
-"""Keys, handshakes, sessions and names that change; the end; upgrades; contexts."""
+"""Keys, handshakes, sessions and names that change; the end; upgrades; contexts; bounds."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,8 @@ import hashlib
 import random
 import socket
 import ssl
+import threading
+import time
 
 import pytest
 from tls_openssl import Library
@@ -507,3 +509,73 @@ def test_what_waited_is_delivered_in_the_context_of_the_connection(loop, engine)
 
     run(loop, main())
     assert heard == ["connection"]
+
+
+# ---- bounds ----
+
+
+def test_what_comes_while_reading_is_paused_is_kept_within_bounds_and_delivered(loop, engine):
+    most, sent = 64 << 20, []
+
+    def handle(sock):
+        tls = server_context().wrap_socket(sock, server_side=True)
+        tls.settimeout(1)  # until nothing more is taken
+        with contextlib.suppress(TimeoutError):
+            while len(sent) < most // 16384:
+                piece = bytes([len(sent) % 256]) * 16384
+                tls.sendall(piece)
+                sent.append(piece)
+        stuck.set()
+        assert resumed.wait(30)
+
+    stuck, resumed = threading.Event(), threading.Event()
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        ours.transport.pause_reading()
+        await loop.run_in_executor(None, stuck.wait, 40)
+        assert sent and len(sent) < most // 16384  # so it was stuck
+        # The mark is 256 KiB; one receive of as much may come on top of it.
+        assert ours.transport.get_read_buffer_size() <= 2 * 256 * 1024
+        ours.transport.resume_reading()
+        whole = b"".join(sent)
+        await ours.until(lambda: len(ours.data) >= len(whole))
+        assert ours.data.startswith(whole)  # and some of the piece that was given up
+        resumed.set()
+
+    with peer(handle, timeout=60) as address:
+        run(loop, main(address))
+
+
+def test_a_peer_whose_bytes_come_one_by_one_while_nobody_reads_costs_little(loop, engine):
+    """The bytes that wait are not copied for each that comes."""
+    count = 20_000
+
+    def handle(sock):
+        sslobj, incoming, outgoing = shake(sock, server_context())
+        for _ in range(8):
+            sslobj.write(bytes(16384))
+        data = outgoing.read()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(data[:-count])
+        for byte in data[-count:]:
+            sock.sendall(bytes([byte]))
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        ours.transport.pause_reading()
+        began = time.thread_time()
+        while ours.transport.get_read_buffer_size() < 8 * 16384:
+            await asyncio.sleep(0.01)
+        assert time.thread_time() - began < 500e-6 * count
+        ours.transport.resume_reading()
+        await ours.until(lambda: len(ours.data) == 8 * 16384)
+
+    with peer(handle) as address:
+        run(loop, main(address))
