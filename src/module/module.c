@@ -290,6 +290,7 @@ static const size_t owned[] = {
     offsetof(ca_state, FutureIterType),
     offsetof(ca_state, TasksDataType),
     offsetof(ca_state, DatagramType),
+    offsetof(ca_state, CoroType),
     offsetof(ca_state, SockCallType),
     offsetof(ca_state, SockWatchType),
     offsetof(ca_state, FileJobType),
@@ -386,7 +387,7 @@ module_free(void *module)
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->stops);
-    ca_freelist_clear(&st->coros);
+    ca_freelist_clear(&st->combine_calls);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

@@ -356,16 +356,24 @@ write_object(CaStream *self, PyObject *data)
     return result;
 }
 
+/* In stock's words, which are not those of every Python: its write() looks at
+ * the data first.  It gets no transport, lest it do more than that. */
 static int
-refuse_type(PyObject *data)
+refuse_type(const CaStream *self, PyObject *data)
 {
-    PyObject *name = PyType_GetName(Py_TYPE(data));
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "data argument must be a bytes-like object, not %R",
-                     name);
-        Py_DECREF(name);
+    const ca_state *st = ca_state_of_type(Py_TYPE(self));
+    if (st == NULL) {
+        return -1;
     }
+    PyObject *done = ca_stock_call(st->StockSocketTransport,
+                                   st->names[CA_STR_write], Py_None, &data, 1,
+                                   NULL);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return -1;
+    }
+    Py_XDECREF(done);
+    PyErr_SetString(PyExc_TypeError,
+                    "data argument must be a bytes-like object");
     return -1;
 }
 
@@ -374,7 +382,7 @@ ca_stream_write(CaStream *self, PyObject *data)
 {
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
-        return refuse_type(data);
+        return refuse_type(self, data);
     }
     return check_writable(self, "write") < 0 ? -1 : write_object(self, data);
 }

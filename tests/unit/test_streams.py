@@ -8,7 +8,6 @@ import collections.abc
 import contextlib
 import gc
 import inspect
-import re
 import socket
 import subprocess
 import sys
@@ -358,7 +357,7 @@ def test_a_transport_whose_methods_are_replaced_is_called(loop, pair, monkeypatc
         loop.run_until_complete(send(b"b"))
         assert seen == [b"b"] and closing.called
     loop.run_until_complete(send(b"c"))
-    with pytest.raises(TypeError, match=re.escape("bytes-like object, not 'int'")):
+    with pytest.raises(TypeError, match="bytes-like object"):
         writer.write(1)
     received = b""
     while len(received) < 4:
