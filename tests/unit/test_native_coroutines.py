@@ -276,6 +276,40 @@ def test_close_does_what_asyncios_does(same, name, state):
     assert first == ("returned None", "CORO_CLOSED")
 
 
+def meddle(case_class, api, make_loop, state, action):
+    """Return what came of throwing a class whose constructor meddles with the coroutine."""
+    with contextlib.ExitStack() as stack:
+        loop = make_loop()
+        asyncio._set_running_loop(loop)
+        try:
+            coro = stack.enter_context(
+                contextlib.closing(STATES[state](case_class(api, loop, stack)))
+            )
+            found = []
+
+            class Meddler(Exception):
+                def __init__(self):
+                    found.append(act(coro, *action))
+
+            found.append(act(coro, "throw", Meddler))
+            found.append(act(coro, "send", None))
+            return found
+        finally:
+            stack.close()
+            asyncio._set_running_loop(None)
+
+
+MEDDLING = {"send": ("send", None), "throw": ("throw", KeyError("x")), "close": ("close",)}
+
+
+@pytest.mark.parametrize("state", ["new", "waiting", "delegated"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_constructor_of_what_is_thrown_may_meddle_with_it(api, new_loop, new_stock, name, state):
+    for action in MEDDLING.values():
+        expected = meddle(CASES[name], asyncio, new_stock, state, action)
+        assert meddle(CASES[name], api, new_loop, state, action) == expected
+
+
 class Wrapper:
     """Awaits a coroutine the way libraries do that wrap it."""
 
