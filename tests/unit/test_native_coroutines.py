@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import sys
 import types
 import warnings
 
@@ -299,13 +300,17 @@ def meddle(case_class, api, make_loop, state, action):
             asyncio._set_running_loop(None)
 
 
-MEDDLING = {"send": ("send", None), "throw": ("throw", KeyError("x")), "close": ("close",)}
+MEDDLING = [("send", None), ("close",)]
+if sys.version_info >= (3, 12):  # 3.11 itself may crash
+    MEDDLING.append(("throw", KeyError("x")))
 
 
 @pytest.mark.parametrize("state", ["new", "waiting", "delegated"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_constructor_of_what_is_thrown_may_meddle_with_it(api, new_loop, new_stock, name, state):
-    for action in MEDDLING.values():
+def test_the_constructor_of_what_is_thrown_may_meddle_with_it(
+    api, new_loop, new_stock, name, state
+):
+    for action in MEDDLING:
         expected = meddle(CASES[name], asyncio, new_stock, state, action)
         assert meddle(CASES[name], api, new_loop, state, action) == expected
 
