@@ -65,14 +65,29 @@ take_true(ca_state *st)
     return (CaStop *)Py_NewRef(kept);
 }
 
+/* As from a handler of `steal_context`, or NULL. */
+static void
+raise_within(PyObject *steal_exc, PyObject *steal_context)
+{
+    if (steal_context != NULL) {
+        PyException_SetContext(steal_exc, steal_context);
+    }
+    PyErr_SetRaisedException(steal_exc);
+}
+
+/* One that is kept must not keep a context alive. */
 void
 ca_stop_raise(ca_state *st, PyObject *steal_value)
 {
     if (steal_value != Py_None) {
-        CaStop *self = steal_value == Py_True ? take_true(st)
-                                              : make(st, steal_value);
+        PyObject *context = PyErr_GetHandledException();
+        CaStop *self = steal_value == Py_True && context == NULL
+                           ? take_true(st)
+                           : make(st, steal_value);
         if (self != NULL) {
-            PyErr_SetRaisedException((PyObject *)self);
+            raise_within((PyObject *)self, context);
+        } else {
+            Py_XDECREF(context);
         }
     }
     Py_DECREF(steal_value);
@@ -84,7 +99,7 @@ ca_stop_raise_plain(PyObject *steal_value)
     if (steal_value != Py_None) {
         PyObject *exc = PyObject_CallOneArg(PyExc_StopIteration, steal_value);
         if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
+            raise_within(exc, PyErr_GetHandledException());
         }
     }
     Py_DECREF(steal_value);

@@ -647,6 +647,26 @@ def test_args_of_a_result_that_next_raises_do_not_follow_its_value(family, loop)
     loop.run_until_complete(main())
 
 
+def test_a_result_raised_within_a_handler_has_its_exception_as_context(family, loop):
+    def context_of(call, step):
+        try:
+            raise KeyError("handled")
+        except KeyError as error:
+            with pytest.raises(StopIteration) as caught:
+                step(call)
+            return caught.value.__context__ is error
+
+    async def main():
+        queue = family.Queue()
+        for step in lambda call: next(call.__await__()), lambda call: call.send(None):
+            queue.put_nowait("item")
+            assert context_of(queue.get(), step)
+            assert context_of(family.Lock().acquire(), step)
+        assert caught_from(family.Lock().acquire()).__context__ is None
+
+    loop.run_until_complete(main())
+
+
 def test_a_result_that_is_kept_in_a_cycle_is_collected(family, loop):
     class Item:
         pass
