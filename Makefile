@@ -22,8 +22,8 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next refleaks venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench figures stress instructions \
-        libraries uvloop docs dist wheels clean
+        lint format shape layers stubtest bench netbench figures stress tlsstress \
+        instructions libraries uvloop docs dist wheels clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -162,6 +162,11 @@ stress:  ## thousands of connections, slow readers, resets, no descriptors: noth
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
+
+tlsstress:  ## the same for TLS: connections in sequence, transfers by hash, idle ones, trickles
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/tlsstress.py $(ARGS)
 
 instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
