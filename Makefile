@@ -21,7 +21,7 @@ PIP = -m pip --disable-pip-version-check
 STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
-.PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
+.PHONY: help try test setup build unit next refleaks venv pytest sanitized ctest asan tsan \
         lint format shape layers stubtest bench netbench figures stress tlsstress \
         instructions libraries uvloop docs dist wheels clean
 
@@ -63,6 +63,17 @@ next:  ## the unit tests on the Python to come: make next NEXT=python3.15 K=time
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
 	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+refleaks: VENV = build/venv/refleaks
+refleaks: NEXT = python3.14d
+refleaks:  ## the unit tests over and over on a debug build, counting references: make refleaks K=fd
+	@tools/find-python.sh "$(NEXT)" > /dev/null || \
+		{ echo "make refleaks: nothing is tested; NEXT=... names a debug build" >&2; exit 1; }
+	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && PYTHONPATH=$(CURDIR)/tests/leaks $(PYTEST) -p refhunt -o timeout=1000 $(CURDIR)/tests/unit \
+		$(if $(K),-k "$(K)")
 
 # ------------------------------------------- C below the Python line, alone
 

@@ -29,7 +29,7 @@ RESULTS = ROOT / "build/figures"
 BENCH = ["-m", "casyncio", "bench"]
 NET = [str(ROOT / "benchmarks/net.py")]
 HEADINGS = {"casyncio-acc": "with `accelerate`", "C epoll": "C"}
-ROUNDS = 5
+ROUNDS, OURS = 5, report.OURS
 NUMBERS = dict(enumerate("zero one two three four five six seven eight nine ten".split()))
 
 
@@ -113,7 +113,7 @@ def measure(name: str, args) -> None:
 
 def standing(row: dict, who: str) -> str:
     """Return the mark of a figure of ours: behind the best other loop, or in doubt."""
-    others = [o for o in row["cells"] if not o.startswith(report.OURS) and o not in report.FLOORS]
+    others = [o for o in row["cells"] if not o.startswith(OURS) and o not in report.FLOORS]
     against = [found for o in others if (found := report.ratios(row, who, o))]
     if not against:
         return ""
@@ -135,7 +135,7 @@ def cell(row: dict, who: str) -> str:
         return report.short(summary["value"]["median"])
     ratio = summary["ratio"]["median"]
     text = f"×{ratio:.1f}" if ratio >= 1.95 else f"×{ratio:.2f}"
-    return text + (standing(row, who) if who.startswith(report.OURS) else "")
+    return text + (standing(row, who) if who.startswith(OURS) else "")
 
 
 def caption(machine: dict, data: dict) -> str:
@@ -184,6 +184,8 @@ def render(names: list[str], write: bool) -> None:
     for name in names:
         data = json.loads((RESULTS / f"{name}.json").read_text())
         print(table(name, data), end="\n\n")
+        if not any("value" in report.summary(row, OURS) for row in data["workloads"].values()):
+            sys.exit(f"{OURS} ran nowhere; README.md is left alone")
         if write:
             README.write_text(insert(README.read_text(), name, table(name, data)))
             if name == "programs":

@@ -128,3 +128,13 @@ def test_tables_and_picture_are_written_from_the_last_results(tmp_path, monkeypa
 def test_a_readme_without_a_place_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="no place for loop"):
         figures.insert("text", "loop", "table")
+
+
+def test_results_without_casyncio_are_not_written(tmp_path, monkeypatch):
+    data = {"machine": MACHINE, "workloads": {"program_crawler": row(asyncio=[1], casyncio=[None])}}
+    (tmp_path / "programs.json").write_text(json.dumps(data))
+    monkeypatch.setattr(figures, "README", tmp_path / "README.md")
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    with pytest.raises(SystemExit, match="ran nowhere"):
+        figures.main(["--render", "--only", "programs"])
+    assert not (tmp_path / "README.md").exists()
