@@ -9,6 +9,11 @@
 
 #include "py/freelist.h"
 
+typedef struct {
+    PyStopIterationObject e;
+    ca_state *st;                      /* borrowed: our type keeps it alive */
+} CaStop;
+
 void
 ca_stop_raise(ca_state *st, PyObject *steal_value)
 {
@@ -16,7 +21,7 @@ ca_stop_raise(ca_state *st, PyObject *steal_value)
         Py_DECREF(steal_value);
         return;
     }
-    PyObject *args = PyTuple_Pack(1, steal_value);
+    PyObject *args = PyTuple_New(1);
     PyObject *op = args == NULL ? NULL
                                 : ca_freelist_take(&st->stops, st->StopType);
     if (op == NULL) {
@@ -24,6 +29,8 @@ ca_stop_raise(ca_state *st, PyObject *steal_value)
         Py_DECREF(steal_value);
         return;
     }
+    PyTuple_SET_ITEM(args, 0, Py_NewRef(steal_value));
+    ((CaStop *)op)->st = st;
     PyStopIterationObject *exc = (PyStopIterationObject *)op;
     exc->dict = NULL;
     exc->args = args;
@@ -79,8 +86,7 @@ static void
 stop_tp_dealloc(PyObject *op)
 {
     PyStopIterationObject *exc = (PyStopIterationObject *)op;
-    ca_state *st = PyModule_GetState(
-        ((PyHeapTypeObject *)Py_TYPE(op))->ht_module);
+    ca_state *st = ((CaStop *)op)->st;
     PyObject_GC_UnTrack(op);
     Py_CLEAR(exc->value);
     if (exc->traceback != NULL || exc->context != NULL || exc->dict != NULL ||
@@ -121,7 +127,7 @@ static PyType_Slot stop_slots[] = {
 
 PyType_Spec ca_stop_spec = {
     .name = "casyncio._native.StopIteration",
-    .basicsize = sizeof(PyStopIterationObject),
+    .basicsize = sizeof(CaStop),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
              Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = stop_slots,
