@@ -121,6 +121,7 @@ ca_loop_release(CaLoop *self)
     ca_signals_close(&self->signals);
     Py_CLEAR(self->fileobjs);
     ca_context_clear(&self->contexts);
+    ca_spares_clear(&self->spares);
 }
 
 PyObject *

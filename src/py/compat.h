@@ -163,6 +163,15 @@ ca_object_get_method(PyObject *op, PyObject *name, PyObject **found)
     return is_method;
 }
 
+/* The content of a bytes object that nobody else has was changed. */
+static inline void
+ca_bytes_forget_hash(PyObject *op)
+{
+    _Py_COMP_DIAG_PUSH _Py_COMP_DIAG_IGNORE_DEPR_DECLS((PyBytesObject *)op)
+        ->ob_shash = -1;
+    _Py_COMP_DIAG_POP
+}
+
 /* Whether weak references to the object may exist. */
 static inline bool
 ca_object_has_weakrefs(PyObject *op)
