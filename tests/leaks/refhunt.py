@@ -2,7 +2,7 @@
 
     cd elsewhere; PYTHONPATH=TESTS/leaks python3.14d -m pytest -p refhunt TESTS/unit/test_fd.py
 
-As in ``python -m test -R 3:4``: after three rounds to warm up, a test that ends every one of four
+As in ``python -m test -R 40:4``: after rounds to warm up, a test that ends every one of four
 rounds with more references than it began with, or more memory blocks, or more descriptors, fails.
 """
 
@@ -15,7 +15,7 @@ import sys
 import pytest
 from _pytest.runner import runtestprotocol
 
-WARM_UP = 3
+WARM_UP = 40  # free lists of handles and contexts fill up
 ROUNDS = 4
 WHAT = ("references", "blocks", "descriptors")
 
