@@ -21,9 +21,9 @@ PIP = -m pip --disable-pip-version-check
 STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
-.PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions libraries \
-        docs dist wheels clean
+.PHONY: help try test setup build unit next refleaks venv pytest sanitized ctest asan tsan \
+        lint format shape layers stubtest bench netbench figures stress tlsstress \
+        instructions libraries uvloop docs dist wheels clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -63,6 +63,17 @@ next:  ## the unit tests on the Python to come: make next NEXT=python3.15 K=time
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
 	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+refleaks: VENV = build/venv/refleaks
+refleaks: NEXT = python3.14d
+refleaks:  ## the unit tests over and over on a debug build, counting references: make refleaks K=fd
+	@tools/find-python.sh "$(NEXT)" > /dev/null || \
+		{ echo "make refleaks: nothing is tested; NEXT=... names a debug build" >&2; exit 1; }
+	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && PYTHONPATH=$(CURDIR)/tests/leaks $(PYTEST) -p refhunt -o timeout=1000 $(CURDIR)/tests/unit \
+		$(if $(K),-k "$(K)")
 
 # ------------------------------------------- C below the Python line, alone
 
@@ -142,10 +153,20 @@ netbench:  ## the same as servers and clients, with C servers beside them: make 
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/net.py $(ARGS)
 
+figures:  ## measure README's tables anew and write them there; a quiet machine is wanted
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/figures.py $(ARGS)
+
 stress:  ## thousands of connections, slow readers, resets, no descriptors: nothing lost or kept
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
+
+tlsstress:  ## the same for TLS: connections in sequence, transfers by hash, idle ones, trickles
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/tlsstress.py $(ARGS)
 
 instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
@@ -159,6 +180,14 @@ libraries:  ## other libraries' own tests, on asyncio's loop and on casyncio's: 
 	@mkdir -p $(AWAY)
 	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/libraries/run.py \
 		--folder $(CURDIR)/build/libraries $(ARGS)
+
+uvloop: VENV = build/venv/uvloop
+uvloop:  ## uvloop's own tests, on casyncio's loop: make uvloop ARGS="-k test_udp --show"
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/conformance/run_uvloop_suite.py \
+		--folder $(CURDIR)/build/uvloop $(ARGS)
 
 docs: VENV = build/venv/docs
 docs:  ## the manual as HTML, in build/docs; every warning and every broken link is an error

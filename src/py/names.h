@@ -163,6 +163,7 @@
     X(_do_flush) \
     X(_do_shutdown) \
     X(_read_later) \
+    X(_do_write) \
     X(_call_eof_received) \
     X(_start_shutdown)
 

@@ -7,6 +7,7 @@
  */
 #include "transport/sockcall.h"
 
+#include "loop/claims.h"
 #include "loop/overrides.h"
 #include "loop/ready.h"
 #include "py/args.h"
@@ -71,6 +72,10 @@ stop_watching(CaSockCall *self, bool keep)
 static int
 check_no_transport(CaSockCall *self)
 {
+    if (ca_claims_surely_free(self->loop, self->fd) &&
+        (ca_overrides_now(self->loop) & CA_OVERRIDE_TRANSPORTS) == 0) {
+        return 0;
+    }
     PyObject *number = PyLong_FromLong(self->fd);
     PyObject *done =
         number == NULL
