@@ -112,15 +112,21 @@ def measure(name: str, args) -> None:
 
 
 def standing(row: dict, who: str) -> str:
-    """Return the mark of a figure of ours: behind the best other loop, or in doubt."""
+    """Return the mark of a figure of ours: behind the best other loop, or in doubt.
+
+    Loops are compared round by round, as the bench command does, and by the ratios that the
+    table shows; where the two disagree, the figure is behind and in doubt.
+    """
     others = [o for o in row["cells"] if not o.startswith(OURS) and o not in report.FLOORS]
     against = [found for o in others if (found := report.ratios(row, who, o))]
     if not against:
         return ""
     worst = min(against, key=report.statistics.median)
     behind = report.statistics.median(worst) < 1
-    doubt = (min(worst) < 1) != (max(worst) < 1)
-    return " ▼" * behind + " ?" * doubt
+    shown = {o: report.summary(row, o).get("ratio", {"median": 1})["median"] for o in others}
+    shown_behind = report.summary(row, who)["ratio"]["median"] < max(shown.values())
+    doubt = (min(worst) < 1) != (max(worst) < 1) or behind != shown_behind
+    return " ▼" * (behind or shown_behind) + " ?" * doubt
 
 
 def cell(row: dict, who: str) -> str:
