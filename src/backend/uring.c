@@ -1,19 +1,20 @@
-/* uring.c - the row "io_uring": files through a ring, descriptors by epoll.
+/* uring.c - the row "io_uring": what rings can do, and epoll for the rest.
  *
  * A ring holds every file that it has been asked about until it answers: a
  * program that closes a watched socket and says nothing would keep it open,
  * and its peer would never hear of it.  epoll forgets closed files, which is
  * what asyncio's programs count on.  So arm and cancel are those of the row
- * "epoll", which lives inside; what a ring alone can do, I/O on files without
- * a thread, goes into the ring; and the ring's own descriptor, readable while
- * something has finished, is one more watched descriptor.
+ * "epoll", which lives inside, but for sockets whose owner says when he closes
+ * them (kind RECV, uring_receiver.h).  What a ring alone can do, I/O on files
+ * without a thread, goes into a ring of its own; and its descriptor, readable
+ * while something has finished, is one more watched descriptor.
  *
  *      submit --> entry of the ring --wait: one enter for all--> in flight
  *                                                                    |
  *      done <--reap-- completion ring <----------- kernel <----------+
  *
- * A loop that does nothing with files has no ring, so it costs nothing.  The
- * ring is not bound to a thread (no SINGLE_ISSUER): a loop that is run in
+ * A loop that does nothing with files has no such ring, so it costs nothing.
+ * It is not bound to a thread (no SINGLE_ISSUER): a loop that is run in
  * another thread finds its jobs there.
  *
  * user_data is the address of the job, which stays where it is until it has

@@ -601,6 +601,7 @@ stream_tp_finalize(PyObject *op)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    ca_reactor_forget(&self->loop->reactor, self->fd);
     if (ca_stream_tell(self, CA_STR__dropped) < 0) {
         PyErr_WriteUnraisable(op);
     }
