@@ -22,8 +22,8 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench stress instructions libraries \
-        docs dist wheels clean
+        lint format shape layers stubtest bench netbench figures stress instructions \
+        libraries uvloop docs dist wheels clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -142,6 +142,11 @@ netbench:  ## the same as servers and clients, with C servers beside them: make 
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/net.py $(ARGS)
 
+figures:  ## measure README's tables anew and write them there; a quiet machine is wanted
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/figures.py $(ARGS)
+
 stress:  ## thousands of connections, slow readers, resets, no descriptors: nothing lost or kept
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
@@ -159,6 +164,14 @@ libraries:  ## other libraries' own tests, on asyncio's loop and on casyncio's: 
 	@mkdir -p $(AWAY)
 	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/libraries/run.py \
 		--folder $(CURDIR)/build/libraries $(ARGS)
+
+uvloop: VENV = build/venv/uvloop
+uvloop:  ## uvloop's own tests, on casyncio's loop: make uvloop ARGS="-k test_udp --show"
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/conformance/run_uvloop_suite.py \
+		--folder $(CURDIR)/build/uvloop $(ARGS)
 
 docs: VENV = build/venv/docs
 docs:  ## the manual as HTML, in build/docs; every warning and every broken link is an error

@@ -9,7 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 
-_SHARED = ("callbacks", "drive", "harness", "peers", "report", "switching", "terminal")
+_SHARED = ("callbacks", "drive", "harness", "peers", "plot", "report", "switching", "terminal")
 _FOLDER = str(Path(__file__).resolve().parents[1] / "casyncio")
 
 sys.path.insert(0, _FOLDER)

@@ -209,6 +209,9 @@ if reason is None:
     # Named as asyncio's, because the name shows in reprs and in what the loop reports.
     DatagramTransport = _SelectorDatagramTransport
 
+    for _name, _value in vars(_stock).items():  # numbers that its methods ask for, from 3.14 on
+        if isinstance(_value, int) and not hasattr(DatagramTransport, _name):
+            setattr(DatagramTransport, _name, _value)
     for _name in _BORROWED:
         setattr(DatagramTransport, _name, getattr(_stock, _name))
     for _name in _IN_CONTEXT:

@@ -131,6 +131,10 @@ class Store:
         self, future: Any, on_end: Callable[[Any], None] | None = None, locked: bool = True
     ) -> Any:
         """Wait for what was started; ``on_end`` hears of its result whatever happens."""
+        if future.done():  # a quick thread, from 3.14 on: callbacks would come after the result
+            if on_end is not None:
+                on_end(future)
+            return future.result()
         self.unsettled.add(future)
         future.add_done_callback(functools.partial(_settled, self.unsettled, self.raw))
         if on_end is not None:

@@ -15,7 +15,6 @@ import socket
 import sys
 import types
 import warnings
-import weakref
 from asyncio import base_events, events, format_helpers, unix_events
 from asyncio.log import logger
 from collections.abc import Iterator, Mapping
@@ -90,7 +89,6 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
         "_executor_shutdown_called",
         "_signal_end",
         "_signal_handlers",
-        "_transports",
         "_unix_server_sockets",
         "_watcher",
     )
@@ -114,7 +112,8 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
         base_events.BaseEventLoop.__init__(self)
         logger.debug("Using backend: %s", self.backend)
         # The debt of the two constructors that are skipped.
-        self._transports: weakref.WeakValueDictionary[int, Any] = TransportTable(self)
+        self._transports = table = TransportTable(self)
+        self._adopt_table(table)
         self._signal_handlers: dict[int, asyncio.Handle] = {}
         self._unix_server_sockets: dict[Any, int] = {}
         self._signal_end: _SignalEnd | None = None

@@ -234,7 +234,7 @@ def _find_native() -> str | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     sslobj = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
-    return _native.find_openssl(file, sslobj._sslobj, context)
+    return _native.find_openssl(file, ssl.OPENSSL_VERSION_NUMBER, sslobj._sslobj, context)
 
 
 def choose() -> tuple[str, str]:

@@ -24,9 +24,15 @@ def _run(main: Any, *, loop_factory: Any = None, debug: bool | None = None, **op
     """Run a coroutine on a new loop, as ``uvloop.run()`` does."""
     if asyncio.events._get_running_loop() is not None:
         raise RuntimeError("uvloop.run() cannot be called from a running event loop")
+
+    async def wrapper() -> Any:
+        if not isinstance(asyncio.get_running_loop(), casyncio.Loop):
+            raise TypeError("uvloop.run() uses a non-uvloop event loop")
+        return await main
+
     factory = loop_factory or casyncio.new_event_loop
     with asyncio.Runner(debug=debug, loop_factory=factory, **options) as runner:
-        return runner.run(main)
+        return runner.run(wrapper())
 
 
 def _new_event_loop() -> casyncio.Loop:

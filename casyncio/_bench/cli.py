@@ -24,6 +24,7 @@ SECONDS = {"quick": 0.15, "full": 0.4}
 TIMEOUT_S = {"quick": 12, "full": 30}
 # The quick suite gives up rounds to end in so many seconds, and rows when even that is not enough.
 QUICK_LIMIT_S, QUICK_END_S = 140, 155
+QUICK_ROW_S = 25  # ... and the further rounds of a row that takes so long
 
 
 def chosen(args, able: list[str]) -> list[harness.Workload]:
@@ -37,26 +38,40 @@ def chosen(args, able: list[str]) -> list[harness.Workload]:
     ]
 
 
+def measure_round(args, row, who: list, number: int, cells: dict, follow) -> bool:
+    """Measure one workload once for every contender; return False if the suite's time is up."""
+    for one in drive.rotated(who, number):
+        if args.limit_s is not None and follow.spent_s > args.limit_s + QUICK_END_S - QUICK_LIMIT_S:
+            return False
+        follow.now(f"{row.name}: {one.name}, round {number + 1}")
+        drive.try_cell(
+            args,
+            cells[one.name],
+            "work",
+            one.spec,
+            row.name,
+            args.seconds,
+            contender=one,
+            shared=row.shared,
+        )
+        follow.step()
+    return True
+
+
 def measure_row(
     args, row: harness.Workload, who: list[drive.Contender], rounds: int, follow: terminal.Follow
-) -> dict:
-    """Measure one workload for every contender, round by round."""
+) -> dict | None:
+    """Measure one workload for every contender, round by round; None if no round was finished."""
     cells: dict[str, list[dict]] = {one.name: [] for one in who}
-    for number in range(rounds):
-        for one in drive.rotated(who, number):
-            follow.now(f"{row.name}: {one.name}, round {number + 1}")
-            drive.try_cell(
-                args,
-                cells[one.name],
-                "work",
-                one.spec,
-                row.name,
-                args.seconds,
-                contender=one,
-                shared=row.shared,
-            )
-            follow.step()
-    return {"group": row.group, "unit": row.unit, "cells": cells}
+    began_s, finished = follow.spent_s, 0
+    while finished < rounds and measure_round(args, row, who, finished, cells, follow):
+        finished += 1
+        if args.limit_s is not None and follow.spent_s - began_s > QUICK_ROW_S:
+            break
+    follow.skip(rounds * len(who) - sum(map(len, cells.values())))
+    for found in cells.values():
+        del found[finished:]
+    return {"group": row.group, "unit": row.unit, "cells": cells} if finished else None
 
 
 def fitting_rounds(args, rows_left: int, each: int, follow: terminal.Follow) -> int:
@@ -76,15 +91,16 @@ def measure_all(args, rows: list, who: list, data: dict) -> None:
     with terminal.Follow(len(rows) * len(who) * args.rounds) as follow:
         for i, row in enumerate(rows):
             rounds = fitting_rounds(args, len(rows) - i, len(who), follow)
-            if not rounds:
+            follow.skip((args.rounds - rounds) * len(who))
+            found = measure_row(args, row, who, rounds, follow)
+            if not found:
                 left_out = ", ".join(row.name for row in rows[i:])
                 terminal.err().line(f"this machine is too slow or too busy; left out: {left_out}")
                 break
-            follow.skip((args.rounds - rounds) * len(who))
-            fewer = fewer or rounds < args.rounds
-            data["workloads"][row.name] = measure_row(args, row, who, rounds, follow)
+            fewer = fewer or min(map(len, found["cells"].values())) < args.rounds
+            data["workloads"][row.name] = found
             drive.save(args.out, data)
-            follow.row(report.row_text(row.name, data["workloads"][row.name]))
+            follow.row(report.row_text(row.name, found))
     if fewer:
         terminal.err().line("some rows got fewer rounds, so that the quick suite ends in time")
 

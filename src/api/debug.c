@@ -252,5 +252,7 @@ PyMemberDef ca_loop_members[] = {
     {"slow_callback_duration", Py_T_OBJECT_EX,
      offsetof(CaLoop, slow_callback_s), 0,
      "Seconds from which debug mode calls a callback slow."},
+    {"_transports", Py_T_OBJECT_EX, offsetof(CaLoop, transports), 0,
+     "Transports by descriptor."},
     {0},
 };

@@ -8,6 +8,7 @@
 #include "loop/claims.h"
 #include "loop/fileobjs.h"
 #include "loop/handle.h"
+#include "loop/overrides.h"
 #include "loop/watcher.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -173,47 +174,35 @@ check_not_claimed(CaLoop *self, PyObject *fileobj, int fd)
     return free > 0 ? 0 : -1;
 }
 
-/* 0 when no living transport uses the descriptor; else it raises, for one of
- * stock's transports in stock's own words. */
+/* Stock's own check, which raises in its own words. */
 static int
-check_no_transport(CaLoop *self, PyObject *fileobj)
+ask_stock_table(CaLoop *self, PyObject *fileobj)
 {
-    PyObject *key = NULL;
-    PyObject *data = NULL;
-    PyObject *transports = NULL;
-    int found = -1;
-    int fd;
-
-    int known = fd_of(self, fileobj, &fd);
-    if (known != FITS) {
-        return known == TOO_LARGE ? 0 : -1;
-    }
-    if (check_not_claimed(self, fileobj, fd) < 0) {
-        return -1;
-    }
-    transports = PyObject_GetAttr((PyObject *)self,
-                                  self->st->names[CA_STR__transports]);
-    data = transports == NULL
-               ? NULL
-               : PyObject_GetAttr(transports, self->st->names[CA_STR_data]);
-    if (data != NULL && PyDict_CheckExact(data)) {
-        key = PyLong_FromLong(fd);
-        found = key == NULL ? -1 : PyDict_Contains(data, key);
-    } else if (!PyErr_Occurred()) {
-        found = 1;                     /* not as we know it: stock must look */
-    }
-    Py_XDECREF(key);
-    Py_XDECREF(data);
-    Py_XDECREF(transports);
-    if (found <= 0) {
-        return found;
-    }
     PyObject *done = ca_stock_call(
         self->st->StockSelectorLoop,
         self->st->names[CA_STR__ensure_fd_no_transport], (PyObject *)self,
         &fileobj, 1, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
+}
+
+/* 0 when no living transport uses the descriptor; else it raises, for one of
+ * stock's transports, or of a table that is not ours, in stock's own words. */
+static int
+check_no_transport(CaLoop *self, PyObject *fileobj)
+{
+    int fd;
+    int known = fd_of(self, fileobj, &fd);
+    if (known != FITS) {
+        return known == TOO_LARGE ? 0 : -1;
+    }
+    bool ours = (ca_overrides_now(self) & CA_OVERRIDE_TRANSPORTS) == 0;
+    if (ours && ca_claims_surely_free(self, fd)) {
+        return 0;
+    }
+    return check_not_claimed(self, fileobj, fd) < 0
+               ? -1
+               : ask_stock_table(self, fileobj);
 }
 
 /* ---- methods ---- */
@@ -391,6 +380,27 @@ loop_py__ensure_fd_no_transport(PyObject *op, PyObject *fd)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(_adopt_table_doc,
+"_adopt_table($self, table, /)\n--\n\n"
+"Know a WeakValueDictionary as the loop's own table of transports: as long\n"
+"as it is `_transports` and has no items, nobody has to ask it.");
+
+static PyObject *
+loop_py__adopt_table(PyObject *op, PyObject *table)
+{
+    CaLoop *self = (CaLoop *)op;
+    PyObject *items = PyObject_GetAttr(table, self->st->names[CA_STR_data]);
+    if (items == NULL) {
+        return NULL;
+    }
+    if (!PyDict_CheckExact(items)) {
+        Py_CLEAR(items);
+    }
+    Py_XSETREF(self->own_table_dict, items);
+    Py_XSETREF(self->own_table, Py_NewRef(table));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(_watched_doc,
 "_watched($self, fd, /)\n--\n\n"
 "Return the handles or transports (reader, writer) that watch the number\n"
@@ -477,6 +487,7 @@ PyMethodDef ca_fd_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, _remove_writer_doc},
     {"_ensure_fd_no_transport", loop_py__ensure_fd_no_transport, METH_O,
      _ensure_doc},
+    {"_adopt_table", loop_py__adopt_table, METH_O, _adopt_table_doc},
     {"_watched", loop_py__watched, METH_O, _watched_doc},
     {"_watched_fds", loop_py__watched_fds, METH_NOARGS, _watched_fds_doc},
     {0},

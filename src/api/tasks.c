@@ -39,42 +39,44 @@ loop_py_create_future(PyObject *op, PyObject *Py_UNUSED(none))
     return result;
 }
 
-/* Where a keyword of ours stands among name=, context=; -1 elsewhere. */
+enum { NAME, CONTEXT, EAGER_START, KEYWORDS };
+
+/* Where a keyword stands among those; -1 elsewhere.  eager_start= is known
+ * where the running Python's create_task() hands on what it is given. */
 static int
 keyword_index(const ca_state *st, PyObject *name)
 {
-    return name == st->names[CA_STR_name]      ? 0
-           : name == st->names[CA_STR_context] ? 1
-                                               : -1;
+    return name == st->names[CA_STR_name]      ? NAME
+           : name == st->names[CA_STR_context] ? CONTEXT
+           : name == st->names[CA_STR_eager_start] &&
+                   st->eager_naming == CA_EAGER_NAME_PASSED
+               ? EAGER_START
+               : -1;
 }
 
-/* Task(coro, loop=self, name=..., context=...) with what was given. */
+/* Task(coro, loop=self, ...) with the keywords that were given. */
 static PyObject *
-make_task(CaLoop *self, PyObject *coro, PyObject *name, PyObject *context)
+make_task(CaLoop *self, PyObject *const *args, PyObject *kwnames)
 {
     ca_state *st = self->st;
-    PyObject *values[4] = {coro, (PyObject *)self};
-    PyObject *kwnames = st->kw_loop;
-    if (name != NULL && context != NULL) {
-        kwnames = st->kw_loop_name_context;
-        values[2] = name;
-        values[3] = context;
-    } else if (name != NULL) {
-        kwnames = st->kw_loop_name;
-        values[2] = name;
-    } else if (context != NULL) {
-        kwnames = st->kw_loop_context;
-        values[2] = context;
-    }
+    PyObject *values[2 + KEYWORDS] = {args[0], (PyObject *)self};
+    PyObject *task = NULL;
+    PyObject *names = Py_NewRef(st->kw_loop);
     PyObject *type = ca_registry_wants_ours(st)
                          ? Py_NewRef(st->TaskType)
                          : PyObject_GetAttr(st->tasks_module,
                                             st->names[CA_STR_Task]);
-    if (type == NULL) {
-        return NULL;
+    if (kwnames != NULL) {
+        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++) {
+            values[2 + k] = args[1 + k];
+        }
+        Py_SETREF(names, PySequence_Concat(names, kwnames));
     }
-    PyObject *task = PyObject_Vectorcall(type, values, 1, kwnames);
-    Py_DECREF(type);
+    if (type != NULL && names != NULL) {
+        task = PyObject_Vectorcall(type, values, 1, names);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(names);
     return task;
 }
 
@@ -89,28 +91,33 @@ PyDoc_STRVAR(create_task_doc,
 "Source: asyncio, \"Creating futures and tasks\".");
 
 /* A task of ours where everything is as usual; else NULL, and no exception if
- * `*unusual`.  name, context: NULL when not given. */
+ * `*unusual`.  given: by keyword_index(), NULL when not given. */
 static PyObject *
-make_native_task(CaLoop *self, PyObject *coro, PyObject *name,
-                 PyObject *context, bool *unusual)
+make_native_task(CaLoop *self, PyObject *coro, PyObject *const *given,
+                 bool *unusual)
 {
     ca_state *st = self->st;
+    PyObject *context = given[CONTEXT];
+    PyObject *eager = given[EAGER_START];
     bool plain_context = context == NULL || context == Py_None ||
                          PyContext_CheckExact(context);
     *unusual = !ca_registry_wants_ours(st) || !plain_context ||
+               (eager != NULL && !PyBool_Check(eager)) ||
                ca_future_native_loop(st, (PyObject *)self) == NULL;
     if (*unusual) {
         return NULL;
     }
-    if (self->task_factory == Py_None) {
-        return ca_task_new(self, coro, name, context, false);
+    bool factory = self->task_factory != Py_None;
+    if (!factory && eager != Py_True) {
+        return ca_task_new(self, coro, given[NAME], context, false);
     }
-    ca_eager_when when = ca_eager_start_of(self);
+    ca_eager_when when = eager == Py_False ? CA_EAGER_LATER
+                                           : ca_eager_start_of(self);
     if (when == CA_EAGER_BASE) {
         *unusual = true;
         return NULL;
     }
-    return ca_eager_create_task(self, coro, name, context,
+    return ca_eager_create_task(self, coro, given[NAME], context,
                                 when == CA_EAGER_NOW);
 }
 
@@ -119,7 +126,7 @@ loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
 {
     CaLoop *self = (CaLoop *)op;
-    PyObject *given[2] = {NULL, NULL};
+    PyObject *given[KEYWORDS] = {NULL};
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     bool plain = self->task_factory == Py_None;
     bool usual = nargs == 1 && (!self->debug || self->st->native_tasks) &&
@@ -137,12 +144,12 @@ loop_py_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *task = NULL;
     bool unusual = !usual;
     if (usual) {
-        task = make_native_task(self, args[0], given[0], given[1], &unusual);
+        task = make_native_task(self, args[0], given, &unusual);
     }
     if (!unusual) {
         return task;
     }
-    return usual && plain ? make_task(self, args[0], given[0], given[1])
+    return usual && plain ? make_task(self, args, kwnames)
                           : ca_stock_call(self->st->StockBaseLoop,
                                           self->st->names[CA_STR_create_task],
                                           op, args, nargs, kwnames);

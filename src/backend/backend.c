@@ -41,6 +41,9 @@ ca_backend_recv(ca_backend *be, int fd, char *buf, size_t size, char **where)
     if (where != NULL) {
         *where = buf;
     }
+    if (size == 0) {
+        return -EAGAIN;
+    }
     ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
     return n < 0 ? -errno : n;
 }

@@ -100,7 +100,8 @@ typedef struct ca_backend_vt {
      * they may be elsewhere too, until this is called again or reap() is, and
      * before any other code of the caller's runs that may do that.  Bytes, 0
      * at the end of the stream, or -errno; -EAGAIN: nothing is there.  Other
-     * descriptors are received from as well. */
+     * descriptors are received from as well.  With size 0 nothing is taken:
+     * the error that was received ahead of being asked, or -EAGAIN. */
     ptrdiff_t (*recv)(ca_backend *be, int fd, char *buf, size_t size,
                       char **where);
     /* A descriptor that RECV was armed for, and cancelled, is about to be

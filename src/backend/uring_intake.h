@@ -28,11 +28,17 @@ typedef struct {
 
 void ca_intake_init(ca_intake *in);
 
+static inline bool
+ca_intake_has_bytes(const ca_intake *in)
+{
+    return in->nchunks > 0 || in->kept != NULL;
+}
+
 /* Whether ca_intake_take() has something to tell. */
 static inline bool
 ca_intake_has(const ca_intake *in)
 {
-    return in->nchunks > 0 || in->kept != NULL || in->end != CA_INTAKE_OPEN;
+    return ca_intake_has_bytes(in) || in->end != CA_INTAKE_OPEN;
 }
 
 /* Put a chunk of ours behind what is there. */

@@ -190,10 +190,16 @@ is_mine(const ca_receiver *rx)
 static bool
 stop_source(ca_receiver *rx, ca_source *s)
 {
-    if (!s->stopping) {
-        s->stopping = ca_requests_stop(&rx->requests, s->poll.fd, s->request);
+    if (s->stopping) {
+        return true;
     }
-    return s->stopping;
+    ca_stop_result result = ca_requests_stop(&rx->requests, s->poll.fd,
+                                             s->request);
+    s->stopping = result == CA_STOP_SENT;
+    if (result == CA_STOP_DONE) {
+        s->request = 0;
+    }
+    return result != CA_STOP_LATER;
 }
 
 /* ---- what a source does next ---- */
@@ -456,8 +462,8 @@ poll_inside(ca_receiver *rx)
     if (rx->poll != 0 && rx->polled_set == set) {
         return true;
     }
-    if (rx->poll != 0 &&
-        !ca_requests_stop(&rx->requests, CA_ANSWER_POLL, rx->poll)) {
+    if (rx->poll != 0 && ca_requests_stop(&rx->requests, CA_ANSWER_POLL,
+                                          rx->poll) == CA_STOP_LATER) {
         return false;
     }
     rx->poll = fd < 0 ? 0 : ca_requests_poll(&rx->requests, fd);
@@ -532,12 +538,24 @@ ca_receiver_cancel(ca_receiver *rx, ca_op *op)
     return true;
 }
 
+/* The kernel resets a connection that is closed before everything was read,
+ * but does not know that of what is here. */
+static void
+reset_on_close(int fd)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void
 ca_receiver_forget(ca_receiver *rx, int fd)
 {
     ca_source *s = find(rx, fd);
     if (s == NULL || s->op != NULL) {
         return;
+    }
+    if (ca_intake_has_bytes(&s->intake) && !s->stays_plain) {
+        reset_on_close(fd);
     }
     ca_intake_drop(&s->intake, &rx->chunks);
     place(rx, s);                      /* stops it, unless that was done */
@@ -658,6 +676,9 @@ ca_receiver_recv(ca_receiver *rx, int fd, char *buf, size_t size, char **where)
     ca_source *s = find(rx, fd);
     if (where != NULL) {
         *where = buf;
+    }
+    if (s != NULL && size == 0) {
+        return s->intake.end < 0 ? s->intake.end : -EAGAIN;
     }
     if (s == NULL) {
         return ca_backend_recv(rx->inner, fd, buf, size, NULL);

@@ -114,14 +114,38 @@ ca_requests_poll(ca_requests *rq, int fd)
     return number;
 }
 
-bool
+/* Take back a request that has not left, by leaving a blank in its place. */
+static bool
+take_back(ca_requests *rq, uint64_t user_data)
+{
+    ca_uring *ring = &rq->ring;
+    for (uint32_t n = ca_uring_unsent(ring); n > 0; n--) {
+        uring_sqe *sqe = &ring->sqes[(ring->sq_next - n) & ring->sq_mask];
+        if (sqe->user_data == user_data) {
+            *sqe = (uring_sqe){.opcode = URING_OP_NOP,
+                               .user_data = name(NOBODY, 0)};
+            return true;
+        }
+    }
+    return false;
+}
+
+ca_stop_result
 ca_requests_stop(ca_requests *rq, int fd, uint32_t number)
 {
-    uring_sqe *sqe = entry(rq, URING_OP_ASYNC_CANCEL, -1);
-    if (sqe != NULL) {
-        sqe->addr = name(fd, number);
+    if (!ca_requests_is_mine(rq)) {
+        return CA_STOP_LATER;
     }
-    return sqe != NULL;
+    if (take_back(rq, name(fd, number))) {
+        rq->receiving -= fd >= 0;
+        return CA_STOP_DONE;
+    }
+    uring_sqe *sqe = entry(rq, URING_OP_ASYNC_CANCEL, -1);
+    if (sqe == NULL) {
+        return CA_STOP_LATER;
+    }
+    sqe->addr = name(fd, number);
+    return CA_STOP_SENT;
 }
 
 bool

@@ -72,9 +72,14 @@ uint32_t ca_requests_receive(ca_requests *rq, int fd);
 /* Answer once when fd is readable, as CA_ANSWER_POLL; number, 0: not now. */
 uint32_t ca_requests_poll(ca_requests *rq, int fd);
 
-/* Cancel a request with the next enter, before that receives anything; false:
- * not now. */
-bool ca_requests_stop(ca_requests *rq, int fd, uint32_t number);
+typedef enum {
+    CA_STOP_LATER,                     /* not now */
+    CA_STOP_SENT,                      /* with the next enter */
+    CA_STOP_DONE,                      /* there will be no answer */
+} ca_stop_result;
+
+/* Cancel a request; it receives nothing more. */
+ca_stop_result ca_requests_stop(ca_requests *rq, int fd, uint32_t number);
 
 /* The oldest answer, taken out; false: none.  Any thread, no system call. */
 bool ca_requests_take(ca_requests *rq, ca_answer *out);

@@ -10,7 +10,7 @@
 /* As dlopen(3) of a library that is loaded already; NULL when it is not. */
 void *ca_oldlibc_open_loaded(const char *file);
 
-/* As dlsym(3) and dlclose(3). */
+/* As dlsym(3) and dlclose(3); NULL for the order of the whole process. */
 void *ca_oldlibc_symbol(void *handle, const char *name);
 void ca_oldlibc_close(void *handle);
 

@@ -20,4 +20,16 @@ ca_claims_get_borrow(const CaLoop *loop, int fd)
     return fd >= 0 && (size_t)fd < loop->claims_cap ? loop->claims[fd] : NULL;
 }
 
+/* Whether no transport has fd, nor is any of stock's in the table: nothing is
+ * left to be asked.  False when the table is not the one that we have made.
+ * The caller has asked ca_overrides_now() before: CA_OVERRIDE_TRANSPORTS. */
+static inline bool
+ca_claims_surely_free(const CaLoop *loop, int fd)
+{
+    return ca_claims_get_borrow(loop, fd) == NULL &&
+           loop->own_table_dict != NULL &&
+           loop->transports == loop->own_table &&
+           PyDict_GET_SIZE(loop->own_table_dict) == 0;
+}
+
 #endif

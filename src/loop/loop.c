@@ -212,6 +212,9 @@ ca_loop_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->current_handle);
     Py_VISIT(self->slow_callback_s);
     Py_VISIT(self->fileobjs);
+    Py_VISIT(self->transports);
+    Py_VISIT(self->own_table);
+    Py_VISIT(self->own_table_dict);
     Py_VISIT(self->contexts.snapshot);
     Py_VISIT(self->contexts.spare);
     int stop = visit_owners(self, visit, arg);
@@ -232,6 +235,9 @@ ca_loop_tp_clear(PyObject *op)
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);
     Py_CLEAR(self->slow_callback_s);
+    Py_CLEAR(self->transports);
+    Py_CLEAR(self->own_table);
+    Py_CLEAR(self->own_table_dict);
     return 0;
 }
 

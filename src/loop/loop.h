@@ -30,6 +30,7 @@ enum {
     CA_OVERRIDE_CREATE_FUTURE = 1u << 7,
     CA_OVERRIDE_CREATE_TASK = 1u << 8,
     CA_OVERRIDE_CALL_LATER = 1u << 9,
+    CA_OVERRIDE_TRANSPORTS = 1u << 10, /* the attribute `_transports` */
 };
 
 /* How long ready callbacks may keep the loop from looking at its
@@ -71,6 +72,11 @@ typedef struct CaLoop {
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */
     size_t claims_cap;
+    PyObject *transports;              /* strong or NULL; what `_transports`
+                                          is: anything */
+    PyObject *own_table;               /* strong or NULL; the one we made */
+    PyObject *own_table_dict;          /* strong or NULL; where it keeps
+                                          stock's transports */
 
     unsigned long thread_id;          /* runs in this thread; 0: not running */
     uint32_t overrides;                /* CA_OVERRIDE_* bits in force */

@@ -22,6 +22,7 @@ static const struct {
     {CA_STR_is_running, CA_OVERRIDE_IS_RUNNING},
     {CA_STR_call_later, CA_OVERRIDE_CALL_LATER},
     {CA_STR_create_task, CA_OVERRIDE_CREATE_TASK},
+    {CA_STR__transports, CA_OVERRIDE_TRANSPORTS},
 };
 enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
 
@@ -70,6 +71,9 @@ ca_overrides_setattro(PyObject *op, PyObject *name, PyObject *value)
     for (int i = 0; i < N_WATCHED; i++) {
         PyObject *known = self->st->names[watched[i].name];
         if (name == known || PyUnicode_Compare(name, known) == 0) {
+            if (watched[i].bit == CA_OVERRIDE_TRANSPORTS) {
+                return 0;              /* a field of ours, and looked at */
+            }
             if (value != NULL) {
                 self->instance_overrides |= watched[i].bit;
             } else if ((watched[i].bit & CA_OVERRIDE_WATCHING) == 0) {

@@ -290,6 +290,7 @@ static const size_t owned[] = {
     offsetof(ca_state, FutureIterType),
     offsetof(ca_state, TasksDataType),
     offsetof(ca_state, DatagramType),
+    offsetof(ca_state, CoroType),
     offsetof(ca_state, SockCallType),
     offsetof(ca_state, SockWatchType),
     offsetof(ca_state, FileJobType),
@@ -331,6 +332,7 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
     offsetof(ca_state, StopType),
+    offsetof(ca_state, stop_true),
     offsetof(ca_state, no_args),
     offsetof(ca_state, late_result),
     offsetof(ca_state, late_result_code),
@@ -385,7 +387,7 @@ module_free(void *module)
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->stops);
-    ca_freelist_clear(&st->coros);
+    ca_freelist_clear(&st->combine_calls);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);
     ca_freelist_clear(&st->tasks);

@@ -9,6 +9,7 @@
 #include "sync/call.h"
 #include "sync/sync.h"
 #include "task/combine.h"
+#include "task/coro.h"
 #include "task/guard.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -74,7 +75,11 @@ static int
 make_task_types(PyObject *module, ca_state *st)
 {
     ca_dlist_init(&st->all_tasks);
-    st->SockCallType = make_type(module, &ca_sockcall_spec, NULL);
+    st->CoroType = make_type(module, &ca_coro_spec, NULL);
+    if (st->CoroType == NULL) {
+        return -1;
+    }
+    st->SockCallType = make_type(module, &ca_sockcall_spec, st->CoroType);
     st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
     st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
     if (st->SockCallType == NULL || st->SockWatchType == NULL ||
@@ -186,7 +191,7 @@ make_sync_types(PyObject *module, ca_state *st)
     if (fits <= 0 || st->FutureType == NULL || st->StopType == NULL) {
         return fits < 0 || st->StopType == NULL ? -1 : 0;
     }
-    st->sync.CallType = make_type(module, &ca_synccall_spec, NULL);
+    st->sync.CallType = make_type(module, &ca_synccall_spec, st->CoroType);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
     st->sync.EventType = make_type(module, &ca_event_spec, NULL);
     st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
@@ -205,7 +210,7 @@ make_stream_types(PyObject *module, ca_state *st)
     st->ReaderType = make_type(module, &ca_reader_spec, NULL);
     st->WriterType = make_type(module, &ca_writer_spec, NULL);
     st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
-    st->StreamCallType = make_type(module, &ca_call_spec, NULL);
+    st->StreamCallType = make_type(module, &ca_call_spec, st->CoroType);
     return st->ReaderType == NULL || st->WriterType == NULL ||
                    st->StreamProtocolType == NULL || st->StreamCallType == NULL
                ? -1

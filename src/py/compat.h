@@ -132,6 +132,29 @@ ca_object_has_dict(PyObject *op)
     return dict != NULL && *dict != NULL;
 }
 
+/* CPython's own lookup for calls: no bound method is made.  NULL in a Python
+ * that has it no more. */
+extern int _PyObject_GetMethod(PyObject *op, PyObject *name, PyObject **method)
+    __attribute__((weak));
+
+/* Look op.name up: 1 when it is an unbound method of its class, 0 when it is
+ * anything else.  *found: strong; NULL with an exception. */
+static inline int
+ca_object_get_method(PyObject *op, PyObject *name, PyObject **found)
+{
+    if (_PyObject_GetMethod != NULL) {
+        *found = NULL;
+        return _PyObject_GetMethod(op, name, found);
+    }
+    PyObject *bound = PyObject_GetAttr(op, name);
+    bool is_method = bound != NULL && PyMethod_Check(bound) &&
+                     PyMethod_GET_SELF(bound) == op;
+    *found = is_method ? Py_NewRef(PyMethod_GET_FUNCTION(bound))
+                       : Py_XNewRef(bound);
+    Py_XDECREF(bound);
+    return is_method;
+}
+
 /* Whether weak references to the object may exist. */
 static inline bool
 ca_object_has_weakrefs(PyObject *op)

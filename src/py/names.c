@@ -14,19 +14,9 @@ ca_names_init(ca_state *st)
             return -1;
         }
     }
-    PyObject *loop = st->names[CA_STR_loop];
-    PyObject *name = st->names[CA_STR_name];
-    PyObject *context = st->names[CA_STR_context];
-    st->kw_context = PyTuple_Pack(1, context);
-    st->kw_loop = PyTuple_Pack(1, loop);
-    st->kw_loop_name = PyTuple_Pack(2, loop, name);
-    st->kw_loop_context = PyTuple_Pack(2, loop, context);
-    st->kw_loop_name_context = PyTuple_Pack(3, loop, name, context);
-    return st->kw_context == NULL || st->kw_loop == NULL ||
-                   st->kw_loop_name == NULL || st->kw_loop_context == NULL ||
-                   st->kw_loop_name_context == NULL
-               ? -1
-               : 0;
+    st->kw_context = PyTuple_Pack(1, st->names[CA_STR_context]);
+    st->kw_loop = PyTuple_Pack(1, st->names[CA_STR_loop]);
+    return st->kw_context == NULL || st->kw_loop == NULL ? -1 : 0;
 }
 
 void
@@ -37,7 +27,4 @@ ca_names_clear(ca_state *st)
     }
     Py_CLEAR(st->kw_context);
     Py_CLEAR(st->kw_loop);
-    Py_CLEAR(st->kw_loop_name);
-    Py_CLEAR(st->kw_loop_context);
-    Py_CLEAR(st->kw_loop_name_context);
 }

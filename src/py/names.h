@@ -11,6 +11,7 @@
     X(delay) \
     X(when) \
     X(name) \
+    X(eager_start) \
     X(coro) \
     X(run) \
     X(_run) \
@@ -162,6 +163,7 @@
     X(_do_flush) \
     X(_do_shutdown) \
     X(_read_later) \
+    X(_do_write) \
     X(_call_eof_received) \
     X(_start_shutdown)
 

@@ -88,12 +88,13 @@ typedef struct ca_state {
     PyTypeObject *TaskType;
     PyTypeObject *FutureIterType;
     PyTypeObject *TasksDataType;
+    PyTypeObject *CoroType;            /* base of all coroutines in C */
     PyTypeObject *SockCallType;        /* made even when FutureType is not */
     PyTypeObject *SockWatchType;
     PyTypeObject *FileJobType;
 
     PyTypeObject *FunctionType;        /* of task/combine.h */
-    PyTypeObject *CoroType;
+    PyTypeObject *CombineCallType;
     PyTypeObject *GatherCallbackType;
     PyTypeObject *ExpiryType;
     PyTypeObject *GatheringType;       /* classes of casyncio/_combine.py; */
@@ -193,13 +194,11 @@ typedef struct ca_state {
     PyObject *kw_context;
     PyObject *kw_loop;                 /* strong; tuple of keyword names */
     PyObject *kw_msg;
-    PyObject *kw_loop_name;
-    PyObject *kw_loop_context;
-    PyObject *kw_loop_name_context;
 
     ca_sync_state sync;
 
     PyTypeObject *StopType;            /* strong; see py/stop.h */
+    PyObject *stop_true;               /* strong; the one that says True */
     PyObject *no_args;                 /* strong; () */
     ca_freelist stops;
 
@@ -209,7 +208,7 @@ typedef struct ca_state {
     ca_freelist tasks;
     ca_freelist future_iters;
     ca_freelist sock_calls;
-    ca_freelist coros;
+    ca_freelist combine_calls;
     ca_freelist stream_calls;
 
     /* Byte offsets in the thread's state, see task/thread.c. */

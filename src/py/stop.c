@@ -2,39 +2,80 @@
  *
  * Nearly all live from here to the next instruction only; but who calls next()
  * on what __await__() returns may keep one, so each is what a StopIteration
- * is: it has the args, the collector sees it, and copies and pickles are plain
- * StopIterations.
+ * is: it has args, the collector sees it, and copies and pickles are plain
+ * StopIterations.  Its args are made when somebody asks for them; until then
+ * there stands (), for what reads the field without asking.
+ *
+ * The one that says True is kept, and raised again and again as long as nobody
+ * else has it and it is as it was.
  */
 #include "py/stop.h"
 
 #include "py/freelist.h"
 
+typedef struct {
+    PyStopIterationObject e;
+    bool bare;                         /* its args are still to be made */
+} CaStop;
+
+/* A new one, tracked; NULL with an exception. */
+static CaStop *
+make(ca_state *st, PyObject *value)
+{
+    CaStop *self = (CaStop *)ca_freelist_take(&st->stops, st->StopType);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->e.dict = NULL;
+    self->e.args = Py_NewRef(st->no_args);
+    self->e.notes = NULL;
+    self->e.traceback = NULL;
+    self->e.context = NULL;
+    self->e.cause = NULL;
+    self->e.suppress_context = 0;
+    self->e.value = Py_NewRef(value);
+    self->bare = true;
+    PyObject_GC_Track(self);
+    return self;
+}
+
+/* Whether it is as it was made, except for its args. */
+static inline bool
+is_unused(const CaStop *self)
+{
+    return self->e.traceback == NULL && self->e.context == NULL &&
+           self->e.dict == NULL && self->e.cause == NULL &&
+           self->e.notes == NULL;
+}
+
+/* The one that says True: new reference, or NULL with an exception. */
+static CaStop *
+take_true(ca_state *st)
+{
+    CaStop *kept = (CaStop *)st->stop_true;
+    if (kept == NULL || Py_REFCNT(kept) != 1 || !kept->bare ||
+        kept->e.value != Py_True || kept->e.suppress_context ||
+        !is_unused(kept)) {
+        kept = make(st, Py_True);
+        if (kept == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(st->stop_true, (PyObject *)kept);
+    }
+    return (CaStop *)Py_NewRef(kept);
+}
+
 void
 ca_stop_raise(ca_state *st, PyObject *steal_value)
 {
-    if (steal_value == Py_None) {
-        Py_DECREF(steal_value);
-        return;
+    if (steal_value != Py_None) {
+        CaStop *self = steal_value == Py_True ? take_true(st)
+                                              : make(st, steal_value);
+        if (self != NULL) {
+            PyErr_SetRaisedException((PyObject *)self);
+        }
     }
-    PyObject *args = PyTuple_Pack(1, steal_value);
-    PyObject *op = args == NULL ? NULL
-                                : ca_freelist_take(&st->stops, st->StopType);
-    if (op == NULL) {
-        Py_XDECREF(args);
-        Py_DECREF(steal_value);
-        return;
-    }
-    PyStopIterationObject *exc = (PyStopIterationObject *)op;
-    exc->dict = NULL;
-    exc->args = args;
-    exc->notes = NULL;
-    exc->traceback = NULL;
-    exc->context = NULL;
-    exc->cause = NULL;
-    exc->suppress_context = 0;
-    exc->value = steal_value;
-    PyObject_GC_Track(op);
-    PyErr_SetRaisedException(op);
+    Py_DECREF(steal_value);
 }
 
 void
@@ -62,6 +103,8 @@ ca_stop_return(PySendResult status, PyObject *steal_result)
     return NULL;
 }
 
+/* ---- its life ---- */
+
 static int
 stop_tp_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -78,17 +121,81 @@ stop_tp_clear(PyObject *op)
 static void
 stop_tp_dealloc(PyObject *op)
 {
-    PyStopIterationObject *exc = (PyStopIterationObject *)op;
+    CaStop *self = (CaStop *)op;
     ca_state *st = PyModule_GetState(
         ((PyHeapTypeObject *)Py_TYPE(op))->ht_module);
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(exc->value);
-    if (exc->traceback != NULL || exc->context != NULL || exc->dict != NULL ||
-        exc->cause != NULL || exc->notes != NULL) {
+    Py_CLEAR(self->e.value);
+    if (!is_unused(self)) {
         (void)stop_tp_clear(op);
     }
-    Py_CLEAR(exc->args);
+    Py_CLEAR(self->e.args);
     ca_freelist_give(&st->stops, op, CA_FREELIST_STOPS);
+}
+
+/* ---- the args, made late ---- */
+
+static int
+make_args(CaStop *self)
+{
+    if (!self->bare) {
+        return 0;
+    }
+    PyObject *args = PyTuple_Pack(1, self->e.value);
+    if (args == NULL) {
+        return -1;
+    }
+    self->bare = false;
+    Py_SETREF(self->e.args, args);
+    return 0;
+}
+
+static PyObject *
+stop_tp_repr(PyObject *op)
+{
+    return make_args((CaStop *)op) < 0
+               ? NULL
+               : ((PyTypeObject *)PyExc_StopIteration)->tp_repr(op);
+}
+
+static PyObject *
+stop_tp_str(PyObject *op)
+{
+    return make_args((CaStop *)op) < 0
+               ? NULL
+               : ((PyTypeObject *)PyExc_StopIteration)->tp_str(op);
+}
+
+static PyObject *
+stop_get_args(PyObject *op, void *Py_UNUSED(closure))
+{
+    CaStop *self = (CaStop *)op;
+    return make_args(self) < 0 ? NULL : Py_NewRef(self->e.args);
+}
+
+static int
+stop_set_args(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CaStop *self = (CaStop *)op;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "args may not be deleted");
+        return -1;
+    }
+    PyObject *args = PySequence_Tuple(value);
+    if (args == NULL) {
+        return -1;
+    }
+    self->bare = false;
+    Py_SETREF(self->e.args, args);
+    return 0;
+}
+
+/* Who calls this of a raised one gives it other args. */
+static int
+stop_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    ((CaStop *)op)->bare = false;
+    return ((PyTypeObject *)PyExc_StopIteration)->tp_init(op, args, kwargs);
 }
 
 PyDoc_STRVAR(reduce_doc,
@@ -97,14 +204,23 @@ PyDoc_STRVAR(reduce_doc,
 static PyObject *
 stop_py_reduce(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    const PyStopIterationObject *exc = (PyStopIterationObject *)op;
-    return exc->dict == NULL
-               ? PyTuple_Pack(2, PyExc_StopIteration, exc->args)
-               : PyTuple_Pack(3, PyExc_StopIteration, exc->args, exc->dict);
+    CaStop *self = (CaStop *)op;
+    if (make_args(self) < 0) {
+        return NULL;
+    }
+    return self->e.dict == NULL
+               ? PyTuple_Pack(2, PyExc_StopIteration, self->e.args)
+               : PyTuple_Pack(3, PyExc_StopIteration, self->e.args,
+                              self->e.dict);
 }
 
 static PyMethodDef stop_methods[] = {
     {"__reduce__", stop_py_reduce, METH_NOARGS, reduce_doc},
+    {0},
+};
+
+static PyGetSetDef stop_getset[] = {
+    {"args", stop_get_args, stop_set_args, "A tuple of the value.", NULL},
     {0},
 };
 
@@ -115,13 +231,17 @@ static PyType_Slot stop_slots[] = {
     {Py_tp_dealloc, stop_tp_dealloc},
     {Py_tp_traverse, stop_tp_traverse},
     {Py_tp_clear, stop_tp_clear},
+    {Py_tp_init, stop_tp_init},
+    {Py_tp_repr, stop_tp_repr},
+    {Py_tp_str, stop_tp_str},
     {Py_tp_methods, stop_methods},
+    {Py_tp_getset, stop_getset},
     {0, NULL},
 };
 
 PyType_Spec ca_stop_spec = {
     .name = "casyncio._native.StopIteration",
-    .basicsize = sizeof(PyStopIterationObject),
+    .basicsize = sizeof(CaStop),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
              Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = stop_slots,

@@ -12,7 +12,7 @@
 #ifndef CA_STREAM_CALL_H
 #define CA_STREAM_CALL_H
 
-#include "task/task.h"
+#include "task/coro.h"
 
 #include <stdbool.h>
 
@@ -25,31 +25,18 @@ typedef enum {
     CA_CALL_STOCK,                     /* not the usual case; nothing done */
 } ca_call_outcome;
 
-typedef enum {
-    CA_CALL_NEW,
-    CA_CALL_RUNNING,                   /* its code is on the stack */
-    CA_CALL_WAITING,                   /* has yielded `future` */
-    CA_CALL_DELEGATED,                 /* to `inner`, for the rest */
-    CA_CALL_SPENT,
-} ca_call_state;
-
 struct ca_call_op;
 
 typedef struct CaStreamCall {
-    PyObject_HEAD
+    CaCoro c;
     PyObject *owner;                   /* strong; the reader or writer; NULL
                                           once spent */
     const struct ca_call_op *op;       /* borrowed: static */
     PyObject *arg;                     /* strong or NULL; what was given */
-    PyObject *future;                  /* strong; while it waits */
-    PyObject *inner;                   /* strong; stock's coroutine */
     PyObject *parts;                   /* strong or NULL; list of bytes that
                                           read(-1) has already */
-    PyObject *weakrefs;
-    ca_state *st;                      /* borrowed: our type keeps it alive */
     Py_ssize_t wanted;                 /* in bytes */
     Py_ssize_t searched;               /* from the front: no separator there */
-    uint8_t state;                     /* ca_call_state */
 } CaStreamCall;
 
 /* One per method. */

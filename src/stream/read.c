@@ -97,7 +97,7 @@ static ca_call_outcome
 join_parts(CaStreamCall *call, PyObject **result)
 {
     *result = PyObject_CallMethodOneArg(
-        call->st->empty_bytes, call->st->names[CA_STR_join], call->parts);
+        call->c.st->empty_bytes, call->c.st->names[CA_STR_join], call->parts);
     return *result == NULL ? CA_CALL_FAILED : CA_CALL_DONE;
 }
 
@@ -160,7 +160,7 @@ read_start(CaStreamCall *call, PyObject **result)
         return CA_CALL_WAIT;
     }
     if (call->wanted == 0) {
-        *result = Py_NewRef(call->st->empty_bytes);
+        *result = Py_NewRef(call->c.st->empty_bytes);
         return CA_CALL_DONE;
     }
     return give(reader, ca_inbuf_take(&reader->in, call->wanted), result);
@@ -357,7 +357,7 @@ drop_line(CaReader *reader, PyObject *overrun)
 static ca_call_outcome
 line_failed(CaStreamCall *call, PyObject **result)
 {
-    ca_state *st = call->st;
+    ca_state *st = call->c.st;
     PyObject *exc = PyErr_GetRaisedException();
     ca_call_outcome outcome = CA_CALL_FAILED;
     if (PyErr_GivenExceptionMatches(exc, st->IncompleteReadError)) {

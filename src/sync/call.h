@@ -10,6 +10,7 @@
 #define CA_SYNC_CALL_H
 
 #include "sync/sync.h"
+#include "task/coro.h"
 
 enum { CA_FREELIST_SYNC_CALLS = 256 };
 
@@ -20,25 +21,11 @@ typedef enum {
     CA_SYNC_STOCK,                     /* not ours to do; nothing done */
 } ca_sync_outcome;
 
-typedef enum {
-    CA_SYNCCALL_NEW,
-    CA_SYNCCALL_RUNNING,               /* its code is on the stack */
-    CA_SYNCCALL_WAITING,               /* has yielded `future` */
-    CA_SYNCCALL_DELEGATED,             /* to `inner`, for the rest */
-    CA_SYNCCALL_SPENT,
-} ca_synccall_state;
-
 typedef struct CaSyncCall {
-    PyObject_HEAD
+    CaCoro c;
     const struct ca_sync_op *op;       /* borrowed: static */
     CaSync *owner;                     /* strong; NULL once spent */
     PyObject *item;                    /* strong; what put() puts, or NULL */
-    PyObject *future;                  /* strong; a CaFuture, while it waits */
-    PyObject *inner;                   /* strong; stock's coroutine */
-    PyObject *weakrefs;
-    ca_state *st;                      /* borrowed: our type keeps it alive */
-    uint8_t state;                     /* ca_synccall_state */
-    bool finalized;                    /* its memory is not kept */
 } CaSyncCall;
 
 /* One per method.  None of these is called with an exception set. */

@@ -30,7 +30,8 @@ wait_begin(CaSyncCall *call, PyObject **result)
 static ca_sync_outcome
 wait_resume(CaSyncCall *call, PyObject **result)
 {
-    if (ca_deque_remove(call->st, call->owner->waiters, call->future) < 0) {
+    if (ca_deque_remove(call->c.st, call->owner->waiters, call->c.future) <
+        0) {
         return CA_SYNC_FAILED;
     }
     *result = Py_NewRef(Py_True);
@@ -40,7 +41,7 @@ wait_resume(CaSyncCall *call, PyObject **result)
 static int
 wait_fail(CaSyncCall *call, PyObject *Py_UNUSED(exc))
 {
-    return ca_deque_remove(call->st, call->owner->waiters, call->future);
+    return ca_deque_remove(call->c.st, call->owner->waiters, call->c.future);
 }
 
 static const ca_sync_op wait_op = {

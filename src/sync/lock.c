@@ -54,7 +54,7 @@ acquire_begin(CaSyncCall *call, PyObject **result)
     if (self->locked) {
         return CA_SYNC_WAIT;
     }
-    int free = ca_waiters_all_cancelled(call->st, self->s.waiters);
+    int free = ca_waiters_all_cancelled(call->c.st, self->s.waiters);
     if (free <= 0) {
         return free < 0 ? CA_SYNC_FAILED : CA_SYNC_WAIT;
     }
@@ -67,7 +67,7 @@ static ca_sync_outcome
 acquire_resume(CaSyncCall *call, PyObject **result)
 {
     CaLock *self = (CaLock *)call->owner;
-    if (ca_deque_remove(call->st, self->s.waiters, call->future) < 0) {
+    if (ca_deque_remove(call->c.st, self->s.waiters, call->c.future) < 0) {
         return CA_SYNC_FAILED;
     }
     self->locked = true;
@@ -81,11 +81,11 @@ static int
 acquire_fail(CaSyncCall *call, PyObject *exc)
 {
     CaLock *self = (CaLock *)call->owner;
-    if (ca_deque_remove(call->st, self->s.waiters, call->future) < 0) {
+    if (ca_deque_remove(call->c.st, self->s.waiters, call->c.future) < 0) {
         return -1;
     }
     if (self->locked ||
-        !PyErr_GivenExceptionMatches(exc, call->st->CancelledError)) {
+        !PyErr_GivenExceptionMatches(exc, call->c.st->CancelledError)) {
         return 0;
     }
     return wake_first(self);

@@ -63,14 +63,14 @@ ask(CaQueue *self, const char *method, bool (*plainly)(const CaQueue *self))
 static int
 withdraw(CaSyncCall *call, PyObject *deque)
 {
-    ca_state *st = call->st;
-    CaFuture *fut = (CaFuture *)call->future;
+    ca_state *st = call->c.st;
+    CaFuture *fut = (CaFuture *)call->c.future;
     fut->log_tb = 0;
     if (fut->state == CA_PENDING &&
         ca_future_mark_cancelled(st, fut, Py_None) < 0) {
         return -1;
     }
-    if (ca_deque_remove(st, deque, call->future) < 0) {
+    if (ca_deque_remove(st, deque, call->c.future) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
             return -1;
         }
@@ -84,10 +84,10 @@ withdraw(CaSyncCall *call, PyObject *deque)
 static int
 pass_on(CaSyncCall *call, int blocked, PyObject *deque)
 {
-    if (blocked != 0 || ((CaFuture *)call->future)->state == CA_CANCELLED) {
+    if (blocked != 0 || ((CaFuture *)call->c.future)->state == CA_CANCELLED) {
         return blocked < 0 ? -1 : 0;
     }
-    return ca_waiters_wake_next(call->st, deque);
+    return ca_waiters_wake_next(call->c.st, deque);
 }
 
 static int

@@ -99,7 +99,7 @@ static ca_sync_outcome
 acquire_resume(CaSyncCall *call, PyObject **result)
 {
     CaSemaphore *self = (CaSemaphore *)call->owner;
-    if (ca_deque_remove(call->st, self->s.waiters, call->future) < 0 ||
+    if (ca_deque_remove(call->c.st, self->s.waiters, call->c.future) < 0 ||
         wake_others(self) < 0) {
         return CA_SYNC_FAILED;
     }
@@ -111,11 +111,11 @@ static int
 acquire_fail(CaSyncCall *call, PyObject *exc)
 {
     CaSemaphore *self = (CaSemaphore *)call->owner;
-    bool wakes_all = call->st->sync.semaphore_wakes_all;
-    int result = ca_deque_remove(call->st, self->s.waiters, call->future);
+    bool wakes_all = call->c.st->sync.semaphore_wakes_all;
+    int result = ca_deque_remove(call->c.st, self->s.waiters, call->c.future);
     if (result == 0 &&
-        PyErr_GivenExceptionMatches(exc, call->st->CancelledError)) {
-        int state = ((CaFuture *)call->future)->state;
+        PyErr_GivenExceptionMatches(exc, call->c.st->CancelledError)) {
+        int state = ((CaFuture *)call->c.future)->state;
         bool given = wakes_all ? state == CA_FINISHED : state != CA_CANCELLED;
         if (given) {
             self->value.n++;

@@ -44,12 +44,9 @@ ca_waiter_finish(ca_state *st, PyObject *fut, PyObject *result)
 /* Go through the deque up to the first one for which `skip` is not 1.  That
  * one, strong; NULL at the end, or with an exception. */
 static PyObject *
-search(const ca_state *st, PyObject *deque,
-       int (*skip)(const ca_state *st, PyObject *fut))
+search_all(const ca_state *st, PyObject *deque,
+           int (*skip)(const ca_state *st, PyObject *fut))
 {
-    if (ca_deque_size(deque) == 0) {
-        return NULL;
-    }
     PyObject *iter = PyObject_GetIter(deque);
     PyObject *found = NULL;
     while (iter != NULL && (found = PyIter_Next(iter)) != NULL) {
@@ -64,6 +61,24 @@ search(const ca_state *st, PyObject *deque,
     }
     Py_XDECREF(iter);
     return found;
+}
+
+/* The same.  Nearly always it is the first one, and an iterator costs more
+ * than all the rest; one that is not ours is asked once only. */
+static PyObject *
+search(const ca_state *st, PyObject *deque,
+       int (*skip)(const ca_state *st, PyObject *fut))
+{
+    if (ca_deque_size(deque) == 0) {
+        return NULL;
+    }
+    PyObject *first = ca_deque_first(deque);
+    if (first == NULL ||
+        (ca_future_check(st, first) && skip(st, first) == 0)) {
+        return first;
+    }
+    Py_DECREF(first);
+    return search_all(st, deque, skip);
 }
 
 int

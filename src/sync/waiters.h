@@ -45,6 +45,16 @@ ca_deque_remove(const ca_state *st, PyObject *deque, PyObject *item)
         PyErr_SetString(PyExc_ValueError, "the waiters are gone");
         return -1;
     }
+    if (Py_SIZE(deque) > 0) {
+        PyObject *first = ca_deque_first(deque);
+        if (first == item) {           /* as most often: it is the oldest */
+            Py_DECREF(first);
+            first = ca_deque_popleft(st, deque);
+            Py_XDECREF(first);
+            return first == NULL ? -1 : 0;
+        }
+        Py_XDECREF(first);
+    }
     Py_INCREF(deque);                  /* that Python may drop it */
     PyObject *none = st->sync.deque_remove(deque, item);
     Py_DECREF(deque);

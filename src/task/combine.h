@@ -11,7 +11,7 @@
 #define CA_TASK_COMBINE_H
 
 #include "loop/handle.h"
-#include "task/task.h"
+#include "task/coro.h"
 
 #include <stdbool.h>
 
@@ -48,86 +48,49 @@ PyObject *ca_combine_call_group(ca_state *st, PyObject *method, PyObject *self,
                                 PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames);
 
-/* ---- coroutines in C ---- */
+/* ---- coroutines ---- */
 
-enum { CA_CORO_ARGS = 4, CA_FREELIST_COROS = 256 };
+enum { CA_COMBINECALL_ARGS = 4, CA_FREELIST_COMBINE_CALLS = 256 };
 
-typedef enum {
-    CA_CORO_NEW,
-    CA_CORO_RUNNING,                   /* its code is on the stack */
-    CA_CORO_WAITING,                   /* it has yielded */
-    CA_CORO_DELEGATED,                 /* to `inner`, for the rest */
-    CA_CORO_SPENT,
-} ca_coro_state;
-
-struct ca_coro_kind;
+struct ca_combine_op;
 
 typedef struct {
-    PyObject_HEAD
-    const struct ca_coro_kind *kind;   /* borrowed: static */
-    ca_state *st;                      /* borrowed: our type keeps it alive */
-    PyObject *args[CA_CORO_ARGS];      /* strong; NULL where there is none */
-    PyObject *future;                  /* strong; that it waits for, or NULL */
+    CaCoro c;
+    const struct ca_combine_op *op;    /* borrowed: static */
+    PyObject *args[CA_COMBINECALL_ARGS]; /* strong; NULL: there is none */
     PyObject *timer;                   /* strong; a handle of ours, or NULL */
-    PyObject *inner;                   /* strong; that it hands on to */
-    PyObject *weakrefs;
     CaTask *task;                      /* strong; of a deadline */
     struct ca_expiry *expiry;          /* strong; what its timer calls */
-    uint8_t state;                     /* ca_coro_state */
     uint8_t nargs;
-    uint8_t phase;                     /* the kind's own */
+    uint8_t phase;                     /* the operation's own */
     int cancelling;                    /* requests before a deadline */
-} CaCoro;
+} CaCombineCall;
 
-typedef struct ca_coro_kind {
-    const char *name;
+/* One per function; begin(), resume() and thrown() of task/coro.h. */
+typedef struct ca_combine_op {
     const char *qualname;
     int stock;                         /* the function, in ca_state.combine */
-    /* The first send(None). */
-    PySendResult (*start)(CaCoro *self, PyObject **result);
-    /* The next one, of `value`. */
-    PySendResult (*resume)(CaCoro *self, PyObject *value, PyObject **result);
-    /* An exception is thrown in where it waits; borrowed. */
-    PySendResult (*thrown)(CaCoro *self, PyObject *exc, PyObject **result);
-} ca_coro_kind;
+    PySendResult (*start)(CaCombineCall *self, PyObject **result);
+    PySendResult (*resume)(CaCombineCall *self, PyObject *value,
+                           PyObject **result);
+    PySendResult (*thrown)(CaCombineCall *self, PyObject *exc,
+                           PyObject **result);
+} ca_combine_op;
 
 /* What the timer of a deadline calls.  It does not keep the coroutine alive:
  * one that is dropped is closed, as one of stock's is. */
 typedef struct ca_expiry {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    CaCoro *coro;                      /* borrowed: it says when it is spent */
+    CaCombineCall *coro;               /* borrowed: it says when it is spent */
 } CaExpiry;
 
 extern PyType_Spec ca_expiry_spec;
-extern PyType_Spec ca_coro_spec;
+extern PyType_Spec ca_combinecall_spec;
 
 /* A new coroutine; args are those of stock's function. */
-PyObject *ca_coro_new(ca_state *st, const ca_coro_kind *kind,
-                      PyObject *const *args, Py_ssize_t nargs);
-
-/* Go on as stock's coroutine of the same arguments.  May run Python. */
-PySendResult ca_coro_delegate(CaCoro *self, PyObject **result);
-
-/* Go on as that coroutine, which is `inner` and has been started. */
-PySendResult ca_coro_delegate_sent(CaCoro *self, PyObject **result);
-
-/* Go on as that coroutine, which has been started already and is to have
- * `exc` thrown in. */
-PySendResult ca_coro_delegate_thrown(CaCoro *self, PyObject *steal_inner,
-                                     PyObject *exc, PyObject **result);
-
-/* Raise `exc` again. */
-PySendResult ca_coro_fail(PyObject *exc);
-
-/* After throw() has returned NULL: a return, or the error that is set. */
-PySendResult ca_coro_stopped(PyObject **result);
-
-/* A StopIteration that is set becomes the RuntimeError of PEP 479. */
-void ca_coro_hide_stop(const char *message);
-
-/* What has become of the future that it waits for. */
-PySendResult ca_coro_outcome(ca_state *st, CaFuture *fut, PyObject **result);
+PyObject *ca_combinecall_new(ca_state *st, const ca_combine_op *op,
+                             PyObject *const *args, Py_ssize_t nargs);
 
 /* ---- functions with the looks of stock's ---- */
 

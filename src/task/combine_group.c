@@ -54,17 +54,17 @@ waiter_of(const ca_state *st, const CaGroup *self)
 /* ---- entering ---- */
 
 static PySendResult
-aenter_start(CaCoro *coro, PyObject **result)
+aenter_start(CaCombineCall *coro, PyObject **result)
 {
     PyObject *op = coro->args[0];
     CaGroup *self = as_group(op);
-    CaLoop *loop = Py_IS_TYPE(op, coro->st->GroupType) && !self->entered &&
+    CaLoop *loop = Py_IS_TYPE(op, coro->c.st->GroupType) && !self->entered &&
                            is_none(self->loop)
-                       ? ca_combine_loop(coro->st)
+                       ? ca_combine_loop(coro->c.st)
                        : NULL;
     CaTask *task = loop == NULL ? NULL : ca_combine_task(loop);
     if (task == NULL) {
-        return ca_coro_delegate(coro, result);
+        return ca_coro_delegate(&coro->c, result);
     }
     Py_XSETREF(self->loop, Py_NewRef(loop));
     Py_XSETREF(self->parent, Py_NewRef(task));
@@ -272,12 +272,12 @@ is_well(ca_state *st, const CaGroup *self)
 
 /* Wait until the set of tasks is empty; then the group is left. */
 static PySendResult
-wait_for_tasks(CaCoro *coro, PyObject **result)
+wait_for_tasks(CaCombineCall *coro, PyObject **result)
 {
-    ca_state *st = coro->st;
+    ca_state *st = coro->c.st;
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
     if (!is_well(st, self)) {
-        return ca_coro_delegate(coro, result);
+        return ca_coro_delegate(&coro->c, result);
     }
     if (PySet_GET_SIZE(self->tasks) == 0) {
         if (st->combine_group_forgets) {
@@ -290,26 +290,26 @@ wait_for_tasks(CaCoro *coro, PyObject **result)
     }
     CaLoop *loop = ca_combine_loop(st);
     if (loop == NULL || (PyObject *)loop != self->loop) {
-        return ca_coro_delegate(coro, result);
+        return ca_coro_delegate(&coro->c, result);
     }
     PyObject *future = ca_future_new(loop);
     if (future == NULL) {
         return PYGEN_ERROR;
     }
     Py_XSETREF(self->completed, Py_NewRef(future));
-    Py_XSETREF(coro->future, future);
+    Py_XSETREF(coro->c.future, future);
     ((CaFuture *)future)->blocking = 1;
     *result = Py_NewRef(future);
     return PYGEN_NEXT;
 }
 
 static PySendResult
-aexit_start(CaCoro *coro, PyObject **result)
+aexit_start(CaCombineCall *coro, PyObject **result)
 {
     if (coro->args[ARG_TYPE] != Py_None || coro->args[ARG_EXC] != Py_None) {
-        return ca_coro_delegate(coro, result);
+        return ca_coro_delegate(&coro->c, result);
     }
-    if (is_well(coro->st, as_group(coro->args[ARG_GROUP]))) {
+    if (is_well(coro->c.st, as_group(coro->args[ARG_GROUP]))) {
         as_group(coro->args[ARG_GROUP])->exiting = 1;
     }
     return wait_for_tasks(coro, result);
@@ -320,7 +320,7 @@ aexit_start(CaCoro *coro, PyObject **result)
  * wait for, and not what may have become of the fields.  When it began nothing
  * was wrong. */
 static PyObject *
-stock_that_waits(CaCoro *coro, PyObject *future)
+stock_that_waits(CaCombineCall *coro, PyObject *future)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
     PyObject *yielded = NULL;
@@ -335,7 +335,7 @@ stock_that_waits(CaCoro *coro, PyObject *future)
     self->tasks = one;
     self->parent_cancel_requested = 0;
     self->completed = Py_NewRef(future);
-    PyObject *inner = ca_combine_call_stock(coro->st, coro->kind->stock,
+    PyObject *inner = ca_combine_call_stock(coro->c.st, coro->op->stock,
                                             coro->args, coro->nargs, NULL);
     if (inner != NULL && PyIter_Send(inner, Py_None, &yielded) != PYGEN_NEXT) {
         if (!PyErr_Occurred()) {
@@ -367,18 +367,18 @@ another_future(ca_state *st, const CaFuture *waited)
 /* Go on as asyncio's coroutine from where it waits, for `waited`: with `exc`
  * thrown in, or, if that is NULL, woken up. */
 static PySendResult
-go_on_as_stock(CaCoro *coro, PyObject *waited, PyObject *exc,
+go_on_as_stock(CaCombineCall *coro, PyObject *waited, PyObject *exc,
                PyObject **result)
 {
-    PyObject *future = another_future(coro->st, (CaFuture *)waited);
+    PyObject *future = another_future(coro->c.st, (CaFuture *)waited);
     PyObject *inner = future == NULL ? NULL : stock_that_waits(coro, future);
     PySendResult status = PYGEN_ERROR;
     if (inner != NULL && exc != NULL) {
-        status = ca_coro_delegate_thrown(coro, inner, exc, result);
+        status = ca_coro_delegate_thrown(&coro->c, inner, exc, result);
     } else if (inner != NULL) {
-        Py_XSETREF(coro->inner, inner);
-        if (ca_future_finish(coro->st, (CaFuture *)future, Py_True) == 0) {
-            status = ca_coro_delegate_sent(coro, result);
+        Py_XSETREF(coro->c.inner, inner);
+        if (ca_future_finish(coro->c.st, (CaFuture *)future, Py_True) == 0) {
+            status = ca_coro_delegate_sent(&coro->c, result);
         }
     }
     Py_XDECREF(future);
@@ -386,10 +386,10 @@ go_on_as_stock(CaCoro *coro, PyObject *waited, PyObject *exc,
 }
 
 static PySendResult
-aexit_thrown(CaCoro *coro, PyObject *exc, PyObject **result)
+aexit_thrown(CaCombineCall *coro, PyObject *exc, PyObject **result)
 {
-    PyObject *waited = coro->future;
-    coro->future = NULL;
+    PyObject *waited = coro->c.future;
+    coro->c.future = NULL;
     PySendResult status = go_on_as_stock(coro, waited, exc, result);
     Py_DECREF(waited);
     return status;
@@ -397,21 +397,20 @@ aexit_thrown(CaCoro *coro, PyObject *exc, PyObject **result)
 
 /* The future is done: all tasks are, unless there are new ones. */
 static PySendResult
-aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
+aexit_resume(CaCombineCall *coro, PyObject *Py_UNUSED(value),
+             PyObject **result)
 {
     CaGroup *self = as_group(coro->args[ARG_GROUP]);
-    PyObject *none = NULL;
-    PyObject *waited = coro->future;
-    coro->future = NULL;
-    PySendResult status = ca_coro_outcome(coro->st, (CaFuture *)waited, &none);
-    if (status == PYGEN_ERROR) {
+    PyObject *waited = coro->c.future;
+    coro->c.future = NULL;
+    PySendResult status;
+    if (!ca_coro_future_has_result(coro->c.st, (CaFuture *)waited)) {
         PyObject *exc = PyErr_GetRaisedException();
         status = go_on_as_stock(coro, waited, exc, result);
         Py_DECREF(exc);
     } else {
-        Py_XDECREF(none);
         Py_CLEAR(self->completed);
-        status = is_well(coro->st, self)
+        status = is_well(coro->c.st, self)
                      ? wait_for_tasks(coro, result)
                      : go_on_as_stock(coro, waited, NULL, result);
     }
@@ -420,7 +419,7 @@ aexit_resume(CaCoro *coro, PyObject *Py_UNUSED(value), PyObject **result)
 }
 
 static PySendResult
-resume(CaCoro *Py_UNUSED(self), PyObject *Py_UNUSED(value),
+resume(CaCombineCall *Py_UNUSED(self), PyObject *Py_UNUSED(value),
        PyObject **Py_UNUSED(result))
 {
     PyErr_SetString(PyExc_SystemError, "nothing was waited for");
@@ -428,13 +427,13 @@ resume(CaCoro *Py_UNUSED(self), PyObject *Py_UNUSED(value),
 }
 
 static PySendResult
-thrown(CaCoro *Py_UNUSED(self), PyObject *exc, PyObject **Py_UNUSED(result))
+thrown(CaCombineCall *Py_UNUSED(self), PyObject *exc,
+       PyObject **Py_UNUSED(result))
 {
     return ca_coro_fail(exc);
 }
 
-static const ca_coro_kind aenter_kind = {
-    .name = "__aenter__",
+static const ca_combine_op aenter_op = {
     .qualname = "TaskGroup.__aenter__",
     .stock = CA_COMBINE_GROUP_ENTER,
     .start = aenter_start,
@@ -442,8 +441,7 @@ static const ca_coro_kind aenter_kind = {
     .thrown = thrown,
 };
 
-static const ca_coro_kind aexit_kind = {
-    .name = "__aexit__",
+static const ca_combine_op aexit_op = {
     .qualname = "TaskGroup.__aexit__",
     .stock = CA_COMBINE_GROUP_EXIT,
     .start = aexit_start,
@@ -458,7 +456,7 @@ static PyObject *
 group_py_aenter(PyObject *op, PyObject *Py_UNUSED(none))
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
-    return st == NULL ? NULL : ca_coro_new(st, &aenter_kind, &op, 1);
+    return st == NULL ? NULL : ca_combinecall_new(st, &aenter_op, &op, 1);
 }
 
 PyDoc_STRVAR(aexit_doc,
@@ -478,7 +476,7 @@ group_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *all[4] = {op, args[0], args[1], args[2]};
-    return ca_coro_new(st, &aexit_kind, all, 4);
+    return ca_combinecall_new(st, &aexit_op, all, 4);
 }
 
 /* ---- the type ---- */

@@ -43,7 +43,7 @@ ca_combine_make_types(PyObject *module, ca_state *st)
         PyTypeObject *base;
     } types[] = {
         {&st->FunctionType, &ca_function_spec, NULL},
-        {&st->CoroType, &ca_coro_spec, NULL},
+        {&st->CombineCallType, &ca_combinecall_spec, st->CoroType},
         {&st->GatherCallbackType, &ca_gather_callback_spec, NULL},
         {&st->ExpiryType, &ca_expiry_spec, NULL},
         {NULL, &ca_gathering_spec, st->FutureType},
@@ -74,7 +74,7 @@ int
 ca_combine_visit_state(ca_state *st, visitproc visit, void *arg)
 {
     Py_VISIT(st->FunctionType);
-    Py_VISIT(st->CoroType);
+    Py_VISIT(st->CombineCallType);
     Py_VISIT(st->GatherCallbackType);
     Py_VISIT(st->ExpiryType);
     Py_VISIT(st->GatheringType);
@@ -90,7 +90,7 @@ void
 ca_combine_clear_state(ca_state *st)
 {
     Py_CLEAR(st->FunctionType);
-    Py_CLEAR(st->CoroType);
+    Py_CLEAR(st->CombineCallType);
     Py_CLEAR(st->GatherCallbackType);
     Py_CLEAR(st->ExpiryType);
     Py_CLEAR(st->GatheringType);

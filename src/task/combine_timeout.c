@@ -63,9 +63,9 @@ enter(CaLoop *loop, CaTask *task, PyObject *op, double when_s)
 }
 
 static PySendResult
-aenter_start(CaCoro *coro, PyObject **result)
+aenter_start(CaCombineCall *coro, PyObject **result)
 {
-    ca_state *st = coro->st;
+    ca_state *st = coro->c.st;
     PyObject *op = coro->args[0];
     CaTimeout *self = as_timeout(op);
     double when_s = 0;
@@ -76,7 +76,7 @@ aenter_start(CaCoro *coro, PyObject **result)
     CaLoop *loop = plain ? ca_combine_loop(st) : NULL;
     CaTask *task = loop == NULL ? NULL : ca_combine_task(loop);
     if (task == NULL) {
-        return ca_coro_delegate(coro, result);
+        return ca_coro_delegate(&coro->c, result);
     }
     if (enter(loop, task, op, when_s) < 0) {
         return PYGEN_ERROR;
@@ -105,15 +105,15 @@ disarm(const ca_state *st, CaTimeout *self)
 }
 
 static PySendResult
-aexit_start(CaCoro *coro, PyObject **result)
+aexit_start(CaCombineCall *coro, PyObject **result)
 {
     CaTimeout *self = as_timeout(coro->args[0]);
-    int done = Py_IS_TYPE(self, coro->st->TimeoutType) &&
+    int done = Py_IS_TYPE(self, coro->c.st->TimeoutType) &&
                        self->state == CA_TIMEOUT_ENTERED
-                   ? disarm(coro->st, self)
+                   ? disarm(coro->c.st, self)
                    : 0;
     if (done <= 0) {
-        return done < 0 ? PYGEN_ERROR : ca_coro_delegate(coro, result);
+        return done < 0 ? PYGEN_ERROR : ca_coro_delegate(&coro->c, result);
     }
     self->state = CA_TIMEOUT_EXITED;
     *result = Py_NewRef(Py_None);
@@ -122,7 +122,7 @@ aexit_start(CaCoro *coro, PyObject **result)
 
 /* These never wait by themselves. */
 static PySendResult
-resume(CaCoro *Py_UNUSED(self), PyObject *Py_UNUSED(value),
+resume(CaCombineCall *Py_UNUSED(self), PyObject *Py_UNUSED(value),
        PyObject **Py_UNUSED(result))
 {
     PyErr_SetString(PyExc_SystemError, "nothing was waited for");
@@ -130,13 +130,13 @@ resume(CaCoro *Py_UNUSED(self), PyObject *Py_UNUSED(value),
 }
 
 static PySendResult
-thrown(CaCoro *Py_UNUSED(self), PyObject *exc, PyObject **Py_UNUSED(result))
+thrown(CaCombineCall *Py_UNUSED(self), PyObject *exc,
+       PyObject **Py_UNUSED(result))
 {
     return ca_coro_fail(exc);
 }
 
-static const ca_coro_kind aenter_kind = {
-    .name = "__aenter__",
+static const ca_combine_op aenter_op = {
     .qualname = "Timeout.__aenter__",
     .stock = CA_COMBINE_TIMEOUT_ENTER,
     .start = aenter_start,
@@ -144,8 +144,7 @@ static const ca_coro_kind aenter_kind = {
     .thrown = thrown,
 };
 
-static const ca_coro_kind aexit_kind = {
-    .name = "__aexit__",
+static const ca_combine_op aexit_op = {
     .qualname = "Timeout.__aexit__",
     .stock = CA_COMBINE_TIMEOUT_EXIT,
     .start = aexit_start,
@@ -163,7 +162,7 @@ static PyObject *
 timeout_py_aenter(PyObject *op, PyObject *Py_UNUSED(none))
 {
     ca_state *st = ca_state_of_type(Py_TYPE(op));
-    return st == NULL ? NULL : ca_coro_new(st, &aenter_kind, &op, 1);
+    return st == NULL ? NULL : ca_combinecall_new(st, &aenter_op, &op, 1);
 }
 
 PyDoc_STRVAR(aexit_doc,
@@ -184,7 +183,7 @@ timeout_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *all[4] = {op, args[0], args[1], args[2]};
-    return ca_coro_new(st, &aexit_kind, all, 4);
+    return ca_combinecall_new(st, &aexit_op, all, 4);
 }
 
 PyDoc_STRVAR(on_timeout_doc,

@@ -19,14 +19,14 @@ enum { PHASE_ENTERED, PHASE_EXPIRING };
 /* ---- the deadline ---- */
 
 static int
-expire(CaCoro *self)
+expire(CaCombineCall *self)
 {
     if (self->task == NULL) {
         return 0;
     }
     PyObject *task = Py_NewRef(self->task);
-    PyObject *done = PyObject_CallMethodNoArgs(task,
-                                               self->st->names[CA_STR_cancel]);
+    PyObject *done = PyObject_CallMethodNoArgs(
+        task, self->c.st->names[CA_STR_cancel]);
     Py_DECREF(task);
     if (done == NULL) {
         return -1;
@@ -45,7 +45,7 @@ expiry_vectorcall(PyObject *op, PyObject *const *Py_UNUSED(args),
         PyErr_SetString(PyExc_TypeError, "_on_timeout() takes no arguments");
         return NULL;
     }
-    CaCoro *coro = ((CaExpiry *)op)->coro;
+    CaCombineCall *coro = ((CaExpiry *)op)->coro;
     int result = 0;
     if (coro != NULL) {
         Py_INCREF(coro);
@@ -56,9 +56,9 @@ expiry_vectorcall(PyObject *op, PyObject *const *Py_UNUSED(args),
 }
 
 static int
-connect_expiry(CaCoro *self)
+connect_expiry(CaCombineCall *self)
 {
-    CaExpiry *expiry = PyObject_New(CaExpiry, self->st->ExpiryType);
+    CaExpiry *expiry = PyObject_New(CaExpiry, self->c.st->ExpiryType);
     if (expiry == NULL) {
         return -1;
     }
@@ -118,7 +118,7 @@ PyType_Spec ca_expiry_spec = {
 };
 
 static int
-set_deadline(CaCoro *self, CaLoop *loop, CaTask *task, double timeout_s)
+set_deadline(CaCombineCall *self, CaLoop *loop, CaTask *task, double timeout_s)
 {
     self->task = (CaTask *)Py_NewRef(task);
     self->cancelling = task->m.num_cancels_requested;
@@ -137,14 +137,14 @@ set_deadline(CaCoro *self, CaLoop *loop, CaTask *task, double timeout_s)
 }
 
 static int
-stop_timer(CaCoro *self)
+stop_timer(CaCombineCall *self)
 {
     PyObject *timer = self->timer;
     if (timer == NULL) {
         return 0;
     }
     self->timer = NULL;
-    int result = ca_combine_disarm(self->st, timer);
+    int result = ca_combine_disarm(self->c.st, timer);
     Py_DECREF(timer);
     return result;
 }
@@ -154,7 +154,7 @@ stop_timer(CaCoro *self)
 /* Timeout.__aexit__(type, exc, tb), which does not wait, as within a handler
  * of `exc`: 0 when exc goes on, -1 when another exception is set. */
 static int
-ask_stock(CaCoro *self, PyObject *timeout, PyObject *exc)
+ask_stock(CaCombineCall *self, PyObject *timeout, PyObject *exc)
 {
     PyObject *tb = PyException_GetTraceback(exc);
     PyObject *args[4] = {timeout, (PyObject *)Py_TYPE(exc), exc,
@@ -162,7 +162,7 @@ ask_stock(CaCoro *self, PyObject *timeout, PyObject *exc)
     PyObject *outer = PyErr_GetHandledException();
     PyObject *answer = NULL;
     PyErr_SetHandledException(exc);
-    PyObject *coro = ca_combine_call_stock(self->st, CA_COMBINE_TIMEOUT_EXIT,
+    PyObject *coro = ca_combine_call_stock(self->c.st, CA_COMBINE_TIMEOUT_EXIT,
                                            args, 4, NULL);
     if (coro != NULL) {
         (void)PyIter_Send(coro, Py_None, &answer);
@@ -177,11 +177,11 @@ ask_stock(CaCoro *self, PyObject *timeout, PyObject *exc)
 
 /* The awaited one has raised. */
 static PySendResult
-leave_raising(CaCoro *self)
+leave_raising(CaCombineCall *self)
 {
     PyObject *exc = PyErr_GetRaisedException();
     if (self->phase == PHASE_EXPIRING) {
-        PyObject *timeout = ca_timeout_expiring(self->st, self->task,
+        PyObject *timeout = ca_timeout_expiring(self->c.st, self->task,
                                                 self->cancelling);
         int result = timeout == NULL ? -1 : ask_stock(self, timeout, exc);
         Py_XDECREF(timeout);
@@ -198,7 +198,7 @@ leave_raising(CaCoro *self)
 }
 
 static PySendResult
-leave(CaCoro *self, PySendResult status, PyObject **result)
+leave(CaCombineCall *self, PySendResult status, PyObject **result)
 {
     if (status == PYGEN_NEXT) {
         return status;
@@ -209,7 +209,7 @@ leave(CaCoro *self, PySendResult status, PyObject **result)
     int done;
     if (self->phase == PHASE_EXPIRING) {
         PyObject *count = PyObject_CallMethodNoArgs(
-            (PyObject *)self->task, self->st->names[CA_STR_uncancel]);
+            (PyObject *)self->task, self->c.st->names[CA_STR_uncancel]);
         done = count == NULL ? -1 : 0;
         Py_XDECREF(count);
     } else {
@@ -264,48 +264,48 @@ iterator_of(ca_state *st, PyObject *op)
 }
 
 static PySendResult
-send_on(CaCoro *self, PyObject *value, PyObject **result)
+send_on(CaCombineCall *self, PyObject *value, PyObject **result)
 {
-    return leave(self, PyIter_Send(self->inner, value, result), result);
+    return leave(self, PyIter_Send(self->c.inner, value, result), result);
 }
 
 /* ---- the coroutine ---- */
 
 static PySendResult
-wait_for_start(CaCoro *self, PyObject **result)
+wait_for_start(CaCombineCall *self, PyObject **result)
 {
     PyObject *timeout = self->args[ARG_TIMEOUT];
     double timeout_s = 1;
     bool plain = self->nargs == 2 && is_awaitable(self->args[ARG_FUTURE]) &&
                  (timeout == Py_None ||
                   (ca_combine_number(timeout, &timeout_s) && timeout_s > 0));
-    CaLoop *loop = plain ? ca_combine_loop(self->st) : NULL;
+    CaLoop *loop = plain ? ca_combine_loop(self->c.st) : NULL;
     CaTask *task = loop == NULL ? NULL : ca_combine_task(loop);
     if (task == NULL) {
-        return ca_coro_delegate(self, result);
+        return ca_coro_delegate(&self->c, result);
     }
     if (set_deadline(self, loop, task, timeout_s) < 0) {
         return PYGEN_ERROR;
     }
-    self->inner = iterator_of(self->st, self->args[ARG_FUTURE]);
-    if (self->inner == NULL) {
+    self->c.inner = iterator_of(self->c.st, self->args[ARG_FUTURE]);
+    if (self->c.inner == NULL) {
         return leave_raising(self);
     }
     return send_on(self, Py_None, result);
 }
 
 static PySendResult
-wait_for_resume(CaCoro *self, PyObject *value, PyObject **result)
+wait_for_resume(CaCombineCall *self, PyObject *value, PyObject **result)
 {
     return send_on(self, value, result);
 }
 
 /* As `await` does it: GeneratorExit closes the awaited one. */
 static int
-close_inner(CaCoro *self, PyObject *exc)
+close_inner(CaCombineCall *self, PyObject *exc)
 {
-    PyObject *method = PyObject_GetAttr(self->inner,
-                                        self->st->names[CA_STR_close]);
+    PyObject *method = PyObject_GetAttr(self->c.inner,
+                                        self->c.st->names[CA_STR_close]);
     if (method == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
             return -1;
@@ -324,10 +324,10 @@ close_inner(CaCoro *self, PyObject *exc)
 }
 
 static PySendResult
-throw_on(CaCoro *self, PyObject *exc, PyObject **result)
+throw_on(CaCombineCall *self, PyObject *exc, PyObject **result)
 {
-    PyObject *method = PyObject_GetAttr(self->inner,
-                                        self->st->names[CA_STR_throw]);
+    PyObject *method = PyObject_GetAttr(self->c.inner,
+                                        self->c.st->names[CA_STR_throw]);
     if (method == NULL) {
         if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
             PyErr_Clear();
@@ -341,7 +341,7 @@ throw_on(CaCoro *self, PyObject *exc, PyObject **result)
 }
 
 static PySendResult
-wait_for_thrown(CaCoro *self, PyObject *exc, PyObject **result)
+wait_for_thrown(CaCombineCall *self, PyObject *exc, PyObject **result)
 {
     if (PyErr_GivenExceptionMatches(exc, PyExc_GeneratorExit)) {
         (void)close_inner(self, exc);
@@ -350,8 +350,7 @@ wait_for_thrown(CaCoro *self, PyObject *exc, PyObject **result)
     return leave(self, throw_on(self, exc, result), result);
 }
 
-static const ca_coro_kind wait_for_kind = {
-    .name = "wait_for",
+static const ca_combine_op wait_for_op = {
     .qualname = "wait_for",
     .stock = CA_COMBINE_WAIT_FOR,
     .start = wait_for_start,
@@ -367,7 +366,7 @@ ca_wait_for_call(ca_state *st, PyObject *const *args, Py_ssize_t nargs,
     bool named = nkw == 1 && nargs == 1 &&
                  PyTuple_GET_ITEM(kwnames, 0) == st->names[CA_STR_timeout];
     if ((nkw == 0 && nargs == 2) || named) {
-        return ca_coro_new(st, &wait_for_kind, args, 2);
+        return ca_combinecall_new(st, &wait_for_op, args, 2);
     }
     return ca_combine_call_stock(st, CA_COMBINE_WAIT_FOR, args, nargs,
                                  kwnames);

@@ -1,13 +1,14 @@
 /* eager.c - see eager.h.
  *
  * What stock's task_eager_start() does, in its order: the new task becomes the
- * current one and enters asyncio's set of eager tasks, the step runs in the
- * task's context, the maker is current again, the set is left, then the
- * context.  A task that waits now is a scheduled one; one that is done lets go
- * of its coroutine.
+ * current one and enters asyncio's set of eager tasks (from 3.14 on: the list
+ * of all), the step runs in the task's context, the maker is current again,
+ * the set is left, then the context.  A task that waits now is a scheduled
+ * one; one that is done lets go of its coroutine.
  *
- * Asyncio's dict of current tasks may hold a task that is not ours to put back
- * (one that base code drives); then base code makes the new task too.
+ * Up to 3.13 asyncio's dict of current tasks may hold a task that is not ours
+ * to put back (one that base code drives); then base code makes the new task
+ * too.
  */
 #include "task/eager.h"
 
@@ -18,7 +19,7 @@ ca_eager_when
 ca_eager_start_of(CaLoop *loop)
 {
     const uint32_t unusual = CA_OVERRIDE_IS_RUNNING | CA_OVERRIDE_HASH;
-    if (loop->st->eager_tasks == NULL ||
+    if (!ca_registry_knows_eager(loop->st) ||
         (ca_overrides_now(loop) & unusual) != 0) {
         return CA_EAGER_BASE;
     }
@@ -72,20 +73,6 @@ ca_eager_create_task(CaLoop *loop, PyObject *coro, PyObject *name,
 
 /* ---- the step ---- */
 
-/* Out of asyncio's set; keeps a pending exception. */
-static int
-leave_set(ca_state *st, CaTask *task)
-{
-    PyObject *exc = PyErr_GetRaisedException();
-    int result = PySet_Discard(st->eager_tasks, (PyObject *)task);
-    if (exc != NULL && result >= 0) {
-        PyErr_SetRaisedException(exc);
-    } else {
-        Py_XDECREF(exc);
-    }
-    return result < 0 ? -1 : 0;
-}
-
 /* The step in the task's context; `outer` is current again when it is left. */
 static int
 step_in_context(CaLoop *loop, CaTask *task, PyObject *outer)
@@ -94,7 +81,7 @@ step_in_context(CaLoop *loop, CaTask *task, PyObject *outer)
     bool entered = PyContext_Enter(context) == 0;
     int result = entered ? ca_task_step_bare(loop->st, task) : -1;
     result = ca_registry_leave_eager(loop, (PyObject *)task, outer, result);
-    if (leave_set(loop->st, task) < 0) {
+    if (ca_registry_part_eager(loop->st, task) < 0) {
         result = -1;
     }
     if (!entered) {
@@ -115,7 +102,7 @@ ca_eager_step(CaLoop *loop, CaTask *task)
         task->m.log_destroy_pending = 0;
         return -1;
     }
-    if (PySet_Add(st->eager_tasks, (PyObject *)task) < 0) {
+    if (ca_registry_join_eager(st, task) < 0) {
         task->m.log_destroy_pending = 0;
         return ca_registry_leave_eager(loop, (PyObject *)task, outer, -1);
     }

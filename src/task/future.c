@@ -332,6 +332,17 @@ const char ca_add_done_callback_doc[] =
     "Threads: the loop's own thread only.\n"
     "Source: asyncio, \"Futures\".";
 
+/* Whether the only keyword is `context`.  The one that stock's Task passes is
+ * not interned. */
+static bool
+names_context(const ca_state *st, PyObject *kwnames)
+{
+    PyObject *context = st->names[CA_STR_context];
+    return PyTuple_GET_SIZE(kwnames) == 1 &&
+           (PyTuple_GET_ITEM(kwnames, 0) == context ||
+            PyUnicode_Compare(PyTuple_GET_ITEM(kwnames, 0), context) == 0);
+}
+
 PyObject *
 ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
@@ -342,9 +353,7 @@ ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
         return NULL;
     }
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    bool binds = nargs == 1 &&
-                 (nkw == 0 || (nkw == 1 && PyTuple_GET_ITEM(kwnames, 0) ==
-                                               st->names[CA_STR_context]));
+    bool binds = nargs == 1 && (nkw == 0 || names_context(st, kwnames));
     if (!binds || fut->loop == NULL) {
         return stock(st, "add_done_callback", op, args, nargs, kwnames);
     }

@@ -346,6 +346,25 @@ find_eager_tasks(ca_state *st)
 }
 
 int
+ca_registry_join_eager(ca_state *st, CaTask *task)
+{
+    return PySet_Add(st->eager_tasks, (PyObject *)task);
+}
+
+int
+ca_registry_part_eager(ca_state *st, CaTask *task)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    int result = PySet_Discard(st->eager_tasks, (PyObject *)task);
+    if (exc != NULL && result >= 0) {
+        PyErr_SetRaisedException(exc);
+    } else {
+        Py_XDECREF(exc);
+    }
+    return result < 0 ? -1 : 0;
+}
+
+int
 ca_registry_init(ca_state *st)
 {
     int result = -1;

@@ -144,25 +144,47 @@ ca_registry_finished(CaFuture *fut)
     }
 }
 
-/* Eager starts are left to the base: the interpreter swaps the current task
- * in its own way. */
+/* Whether eager starts are made as we know them. */
 static inline bool
-ca_registry_current_is_ours(CaLoop *Py_UNUSED(loop))
+ca_registry_knows_eager(const ca_state *Py_UNUSED(st))
 {
-    return false;
+    return true;
 }
 
+/* Whether the loop runs in this thread: it owns the word then, whoever drives
+ * the task that stands there. */
+static inline bool
+ca_registry_current_is_ours(const CaLoop *loop)
+{
+    return ca_registry_steps_here(loop);
+}
+
+/* `task` runs inside a step of another task, or of none; *outer: new
+ * reference, for ca_registry_leave_eager(). */
 static inline int
 ca_registry_enter_eager(CaLoop *loop, PyObject *task, PyObject **outer)
 {
-    return ca_registry_enter(loop, task, outer);
+    PyObject **current = ca_registry_word(loop->st->thread_task);
+    *outer = *current;
+    *current = Py_NewRef(task);
+    return 0;
+}
+
+/* `task` has had its first step; takes `outer`.  `result`, or -1. */
+int ca_registry_leave_eager(CaLoop *loop, PyObject *task, PyObject *outer,
+                            int result);
+
+/* It is in the list of all tasks from its first step on. */
+static inline int
+ca_registry_join_eager(ca_state *st, CaTask *task)
+{
+    return ca_registry_add(st, task);
 }
 
 static inline int
-ca_registry_leave_eager(CaLoop *loop, PyObject *task, PyObject *outer,
-                        int result)
+ca_registry_part_eager(ca_state *Py_UNUSED(st), CaTask *Py_UNUSED(task))
 {
-    return ca_registry_leave(loop, task, outer, result);
+    return 0;
 }
 
 #else
@@ -249,6 +271,18 @@ static inline void
 ca_registry_finished(CaFuture *Py_UNUSED(fut))
 {
 }
+
+/* Whether eager starts are made as we know them. */
+static inline bool
+ca_registry_knows_eager(const ca_state *st)
+{
+    return st->eager_tasks != NULL;
+}
+
+/* Into asyncio's set of tasks in their first step, and out of it (which keeps
+ * a pending exception).  0 or -1. */
+int ca_registry_join_eager(ca_state *st, CaTask *task);
+int ca_registry_part_eager(ca_state *st, CaTask *task);
 
 /* Whether asyncio's dict shows of the loop what we know of it: the running
  * native task, or nothing.  False when a task that others drive is there. */

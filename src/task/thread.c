@@ -61,6 +61,23 @@ ca_registry_leave_stock(CaLoop *loop, PyObject *task, int result)
     return -1;
 }
 
+int
+ca_registry_leave_eager(CaLoop *loop, PyObject *Py_UNUSED(task),
+                        PyObject *outer, int result)
+{
+    PyObject **current = ca_registry_word(loop->st->thread_task);
+    if (!ca_registry_steps_here(loop)) {
+        Py_XDECREF(outer);
+        PyErr_Format(PyExc_RuntimeError, "loop %R is not the running loop",
+                     loop);
+        return -1;
+    }
+    PyObject *inner = *current;
+    *current = outer;
+    Py_XDECREF(inner);
+    return result;
+}
+
 /* ---- where the thread's state keeps it ---- */
 
 /* So many words behind the public part belong to the state in every 3.14. */

@@ -73,11 +73,13 @@ ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
 static bool
 has_own_method(PyObject *op, PyObject *name, PyObject *method)
 {
-    PyObject *found = PyObject_GetAttr(op, name);
-    bool own = found == NULL || !PyMethod_Check(found) ||
-               PyMethod_GET_FUNCTION(found) != method;
+    PyObject *found;
+    bool unbound = ca_object_get_method(op, name, &found) == 1;
+    bool own = !unbound || found != method;
+    if (found == NULL) {
+        PyErr_Clear();
+    }
     Py_XDECREF(found);
-    PyErr_Clear();
     return own;
 }
 
@@ -93,11 +95,14 @@ usual_reader(ca_state *st, PyObject *protocol)
     PyObject *weak = PyObject_GetAttr(protocol,
                                       st->names[CA_STR__stream_reader_wr]);
     PyObject *reader = NULL;
-    if (weak != NULL && PyWeakref_CheckRef(weak)) {
+    if (weak == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (PyWeakref_CheckRef(weak)) {
         (void)PyWeakref_GetRef(weak, &reader);
     }
-    Py_XDECREF(weak);
-    PyErr_Clear();
+    Py_DECREF(weak);
     if (reader != NULL &&
         (!unchanged(reader, st->StreamReader, st->reader_version) ||
          has_own_method(reader, st->names[CA_STR_feed_data],
@@ -185,18 +190,32 @@ note_paused(ca_state *st, PyObject *reader, bool done)
     return PyObject_SetAttr(reader, st->names[CA_STR__transport], Py_None);
 }
 
+/* Whether more than twice the limit waits; 0, 1 or -1. */
+static int
+is_too_much(ca_state *st, PyObject *reader, Py_ssize_t size)
+{
+    PyObject *limit = PyObject_GetAttr(reader, st->names[CA_STR__limit]);
+    if (limit == NULL) {
+        return -1;
+    }
+    int huge = -1;
+    long n = PyLong_CheckExact(limit) ? PyLong_AsLongAndOverflow(limit, &huge)
+                                      : 0;
+    double most = huge == 0 ? (double)n : PyFloat_AsDouble(limit);
+    Py_DECREF(limit);
+    if (huge != 0 && most == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    return (double)size > 2 * most;
+}
+
 /* Pause the transport when more than twice the limit waits; 0 or -1. */
 static int
 limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
 {
-    PyObject *limit = PyObject_GetAttr(reader, st->names[CA_STR__limit]);
-    double most = limit == NULL ? -1.0 : PyFloat_AsDouble(limit);
-    Py_XDECREF(limit);
-    if (most == -1.0 && PyErr_Occurred()) {
-        return -1;
-    }
-    if ((double)size <= 2 * most) {
-        return 0;
+    int too_much = is_too_much(st, reader, size);
+    if (too_much <= 0) {
+        return too_much;
     }
     PyObject *transport = PyObject_GetAttr(reader,
                                            st->names[CA_STR__transport]);

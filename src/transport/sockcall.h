@@ -16,7 +16,7 @@
 #define CA_TRANSPORT_SOCKCALL_H
 
 #include "loop/watcher.h"
-#include "task/task.h"
+#include "task/coro.h"
 #include "transport/sockwatch.h"
 
 #include <stdbool.h>
@@ -30,32 +30,19 @@ typedef enum {
     CA_SOCKCALL_STOCK,                 /* not the plain case; nothing done */
 } ca_sock_outcome;
 
-typedef enum {
-    CA_SOCKCALL_NEW,
-    CA_SOCKCALL_RUNNING,               /* its code is on the stack */
-    CA_SOCKCALL_WAITING,               /* has yielded `future` */
-    CA_SOCKCALL_DELEGATED,             /* to `inner`, for the rest */
-    CA_SOCKCALL_SPENT,
-} ca_sockcall_state;
-
 struct ca_sock_op;
 
 typedef struct CaSockCall {
-    PyObject_HEAD
+    CaCoro c;
     CaLoop *loop;                      /* strong; NULL once spent */
     const struct ca_sock_op *op;       /* borrowed: static */
     PyObject *args[CA_SOCKCALL_MAX_ARGS]; /* strong; the socket first, and NULL
                                           when spent */
-    CaFuture *future;                  /* strong; while it waits */
-    PyObject *inner;                   /* strong; stock's coroutine */
     PyObject *view;                    /* strong; memoryview of what is sent */
-    PyObject *weakrefs;
-    ca_state *st;                      /* borrowed: our type keeps it alive */
     ca_watcher watcher;                /* of a call that waits for room */
     CaSockWatch *watch;               /* strong; of one that waits for bytes */
     Py_ssize_t size;                   /* wanted; or of it, sent already */
     int fd;                            /* that is watched */
-    uint8_t state;                     /* ca_sockcall_state */
     uint8_t nargs;
     bool keep;                        /* the watch; the last try has set it: */
     bool drained;                      /* nothing is left to be received */

@@ -565,7 +565,7 @@ make_socket(const CaSockCall *call, int steal_fd)
 {
     ca_socket_traits traits = ca_sockobj_traits(sock_of(call));
     PyObject *conn = PyObject_CallFunction(
-        call->st->Socket, "iiii", traits.family, traits.type | SOCK_NONBLOCK,
+        call->c.st->Socket, "iiii", traits.family, traits.type | SOCK_NONBLOCK,
         traits.proto, steal_fd);
     if (conn == NULL) {
         close(steal_fd);

@@ -136,9 +136,15 @@ ca_stream_drop_output(CaStream *self)
     stop_waiting(self);
 }
 
+/* A reset is told once: to who receives, if that was before. */
 static int
 send_failed(CaStream *self, ssize_t err)
 {
+    if (err == -EPIPE) {
+        ptrdiff_t told = ca_reactor_recv(&self->loop->reactor, self->fd, NULL,
+                                         0, NULL);
+        err = ca_errno_is_try_later(told) ? err : told;
+    }
     ca_raise_errno((int)err);
     return ca_stream_fail(self, WRITE_FAILED);
 }
@@ -356,16 +362,24 @@ write_object(CaStream *self, PyObject *data)
     return result;
 }
 
+/* In stock's words, which are not those of every Python: its write() looks at
+ * the data first.  It gets no transport, lest it do more than that. */
 static PyObject *
-refuse_type(PyObject *data)
+refuse_type(const CaStream *self, PyObject *data)
 {
-    PyObject *name = PyType_GetName(Py_TYPE(data));
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "data argument must be a bytes-like object, not %R",
-                     name);
-        Py_DECREF(name);
+    const ca_state *st = ca_state_of_type(Py_TYPE(self));
+    if (st == NULL) {
+        return NULL;
     }
+    PyObject *done = ca_stock_call(st->StockSocketTransport,
+                                   st->names[CA_STR_write], Py_None, &data, 1,
+                                   NULL);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return NULL;
+    }
+    Py_XDECREF(done);
+    PyErr_SetString(PyExc_TypeError,
+                    "data argument must be a bytes-like object");
     return NULL;
 }
 
@@ -392,7 +406,7 @@ stream_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
-        return refuse_type(data);
+        return refuse_type(self, data);
     }
     if (check_writable(self, "write") < 0 || write_object(self, data) < 0) {
         return NULL;

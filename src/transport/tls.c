@@ -22,6 +22,17 @@ ca_tls_check_ready(const CaTls *self)
     return 0;
 }
 
+PyObject *
+ca_tls_below_borrow(const CaTls *self)
+{
+    PyObject *transport = self->transport;
+    bool plain = transport != NULL &&
+                 (PyObject *)Py_TYPE(transport) ==
+                     self->loop->st->SocketTransport &&
+                 !ca_object_has_dict(transport);
+    return plain ? transport : NULL;
+}
+
 PyDoc_STRVAR(_set_app_protocol_doc,
 "_set_app_protocol($self, app_protocol, /)\n--\n\n"
 "Let another protocol receive what is decrypted from now on.");
@@ -203,21 +214,22 @@ module_py_use_tls(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(find_openssl_doc,
-"find_openssl(file, sslobj, context, /)\n--\n\n"
-"Find the OpenSSL that the _ssl module in `file` uses, and where a fresh\n"
-"_ssl._SSLSocket of the context has its SSL*.  Return None, or why TLS\n"
-"cannot be driven natively.");
+"find_openssl(file, version, sslobj, context, /)\n--\n\n"
+"Find the OpenSSL of that version that the _ssl module in `file` uses, and\n"
+"where a fresh _ssl._SSLSocket of the context has its SSL*.  Return None, or\n"
+"why TLS cannot be driven natively.");
 
 static PyObject *
 module_py_find_openssl(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *file;
+    unsigned long version;
     PyObject *sslobj, *context;
-    if (!PyArg_ParseTuple(args, "sOO:find_openssl", &file, &sslobj,
+    if (!PyArg_ParseTuple(args, "skOO:find_openssl", &file, &version, &sslobj,
                           &context)) {
         return NULL;
     }
-    const char *reason = ca_tls_native_find(file, sslobj, context);
+    const char *reason = ca_tls_native_find(file, version, sslobj, context);
     return reason == NULL ? Py_NewRef(Py_None) : PyUnicode_FromString(reason);
 }
 

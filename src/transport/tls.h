@@ -91,6 +91,8 @@ typedef struct ca_tls_engine {
     /* Decrypt into / encrypt from memory: bytes or CA_TLS_*. */
     Py_ssize_t (*read)(CaTls *self, char *buffer, size_t size);
     Py_ssize_t (*write)(CaTls *self, const char *data, size_t nbytes);
+    /* After a read(): whether the next would say AGAIN for sure. */
+    bool (*exhausted)(const CaTls *self);
     /* Bytes of the wire that wait for read() and for send(). */
     size_t (*pending_in)(const CaTls *self);
     size_t (*pending_out)(const CaTls *self);
@@ -105,10 +107,11 @@ extern const ca_tls_engine ca_tls_native;
 extern const ca_tls_engine ca_tls_membio;
 
 /* Learn from a fresh _ssl._SSLSocket and its context where the SSL* is, and
- * find the functions in the library that `file`, the _ssl module, has loaded.
- * NULL, or why it is impossible; nothing is raised. */
-const char *ca_tls_native_find(const char *file, PyObject *sslobj,
-                               PyObject *context);
+ * find the functions in the library that `file`, the _ssl module, has loaded,
+ * which must be of the version that _ssl tells.  NULL, or why it is
+ * impossible; nothing is raised. */
+const char *ca_tls_native_find(const char *file, unsigned long version,
+                               PyObject *sslobj, PyObject *context);
 
 /* Drive the SSL* of self->sslobj natively: 1, 0 when it is not as expected,
  * -1 with an exception. */
@@ -165,6 +168,9 @@ ca_tls_or_none_borrow(PyObject *op)
 {
     return op == NULL ? Py_None : op;
 }
+
+/* The transport below if it is a CaStream that nobody changed; else NULL. */
+PyObject *ca_tls_below_borrow(const CaTls *self);
 
 /* 0, or -1 with an exception before there is a loop. */
 int ca_tls_check_ready(const CaTls *self);

@@ -108,6 +108,13 @@ membio_write(CaTls *self, const char *data, size_t nbytes)
     return outcome(self, pass_bytes(self, self->sslobj, data, nbytes));
 }
 
+/* Only read() knows. */
+static bool
+membio_exhausted(const CaTls *Py_UNUSED(self))
+{
+    return false;
+}
+
 /* bio.pending; 0 when it cannot be asked. */
 static size_t
 pending(const CaTls *self, PyObject *bio)
@@ -174,6 +181,7 @@ const ca_tls_engine ca_tls_membio = {
     .settle = membio_settle,
     .read = membio_read,
     .write = membio_write,
+    .exhausted = membio_exhausted,
     .pending_in = membio_pending_in,
     .pending_out = membio_pending_out,
     .send = membio_send,

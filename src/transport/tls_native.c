@@ -51,7 +51,10 @@ typedef struct {
     int (*SSL_write_ex)(void *ssl, const void *data, size_t n, size_t *done);
     int (*SSL_get_error)(const void *ssl, int result);
     void (*SSL_set_bio)(void *ssl, BIO *rbio, BIO *wbio);
+    int (*SSL_has_pending)(const void *ssl);
     void (*ERR_clear_error)(void);
+    unsigned long (*ERR_peek_error)(void);
+    unsigned long (*OpenSSL_version_num)(void);
     BIO *(*BIO_new)(const BIO_METHOD *method);
     int (*BIO_free)(BIO *bio);
     int (*BIO_up_ref)(BIO *bio);
@@ -71,16 +74,29 @@ typedef struct {
 } functions;
 
 static const char *const symbols[] = {
-    "SSL_get_SSL_CTX",   "SSL_read_ex",
-    "SSL_write_ex",      "SSL_get_error",
-    "SSL_set_bio",       "ERR_clear_error",
-    "BIO_new",           "BIO_free",
-    "BIO_up_ref",        "BIO_set_data",
-    "BIO_get_data",      "BIO_set_init",
-    "BIO_set_flags",     "BIO_clear_flags",
-    "BIO_get_new_index", "BIO_meth_new",
-    "BIO_meth_set_read", "BIO_meth_set_write",
-    "BIO_meth_set_ctrl", "BIO_meth_set_destroy",
+    "SSL_get_SSL_CTX",
+    "SSL_read_ex",
+    "SSL_write_ex",
+    "SSL_get_error",
+    "SSL_set_bio",
+    "SSL_has_pending",
+    "ERR_clear_error",
+    "ERR_peek_error",
+    "OpenSSL_version_num",
+    "BIO_new",
+    "BIO_free",
+    "BIO_up_ref",
+    "BIO_set_data",
+    "BIO_get_data",
+    "BIO_set_init",
+    "BIO_set_flags",
+    "BIO_clear_flags",
+    "BIO_get_new_index",
+    "BIO_meth_new",
+    "BIO_meth_set_read",
+    "BIO_meth_set_write",
+    "BIO_meth_set_ctrl",
+    "BIO_meth_set_destroy",
 };
 enum { N_SYMBOLS = sizeof(symbols) / sizeof(symbols[0]) };
 _Static_assert(sizeof(functions) == N_SYMBOLS * sizeof(void *),
@@ -98,6 +114,7 @@ typedef struct ca_tls_wire {
                                           somebody's memory, or in `kept` */
     size_t in_length;
     char *kept;                        /* owned; NULL: nothing */
+    size_t kept_cap;
     char *out;                         /* owned; NULL: nothing */
     size_t out_length;
     size_t out_cap;
@@ -194,6 +211,17 @@ wire_new(void)
 
 /* ---- finding the library and the SSL* ---- */
 
+/* Whether names mean to _ssl what they mean to us: it was linked by the order
+ * of the process, in which another copy may stand first (LD_PRELOAD, a program
+ * that is linked with its own), and we ask its own dependencies.  Two copies
+ * have two error queues. */
+static bool
+is_shadowed(const char *name, const void *found)
+{
+    const void *first = ca_oldlibc_symbol(NULL, name);
+    return first != NULL && first != found;
+}
+
 static bool
 load_functions(const char *file)
 {
@@ -204,7 +232,7 @@ load_functions(const char *file)
     functions found;
     for (int i = 0; i < N_SYMBOLS; i++) {
         void *symbol = ca_oldlibc_symbol(handle, symbols[i]);
-        if (symbol == NULL) {
+        if (symbol == NULL || is_shadowed(symbols[i], symbol)) {
             ca_oldlibc_close(handle);
             return false;
         }
@@ -247,15 +275,19 @@ ssl_at(PyObject *sslobj, size_t i, PyObject *context)
 }
 
 const char *
-ca_tls_native_find(const char *file, PyObject *sslobj, PyObject *context)
+ca_tls_native_find(const char *file, unsigned long version, PyObject *sslobj,
+                   PyObject *context)
 {
     size_t head = sizeof(PyObject) / sizeof(void *);
     size_t words = (size_t)Py_TYPE(sslobj)->tp_basicsize / sizeof(void *);
+    if (wire_method == NULL && !load_functions(file)) {
+        return "its _ssl module shows no functions of OpenSSL, or others'";
+    }
+    if (lib.OpenSSL_version_num() != version) {
+        return "the OpenSSL found is not the one that _ssl uses";
+    }
     if (socket_type != NULL && socket_type == Py_TYPE(sslobj)) {
         return NULL;
-    }
-    if (wire_method == NULL && !load_functions(file)) {
-        return "its _ssl module does not show the functions of OpenSSL";
     }
     if (wire_method == NULL && !make_method()) {
         return "OpenSSL made no BIO";
@@ -316,19 +348,48 @@ ca_tls_native_detach(CaTls *self)
 
 /* ---- the engine ---- */
 
+static void
+forget_kept(wire_t *wire)
+{
+    free(wire->kept);
+    wire->kept = NULL;
+    wire->kept_cap = 0;
+}
+
+/* Let what waits stand in memory of ours with so much room behind it.  Room is
+ * doubled, so that a peer whose bytes come one by one while nobody reads costs
+ * no more than another. */
+static int
+make_room(wire_t *wire, size_t nbytes)
+{
+    size_t need = wire->in_length + nbytes;
+    if (wire->kept == NULL || need > wire->kept_cap) {
+        size_t cap = Py_MAX(need, 2 * wire->kept_cap);
+        char *kept = malloc(cap);
+        if (kept == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        memcpy(kept, wire->in, wire->in_length);
+        free(wire->kept);
+        wire->in = wire->kept = kept;
+        wire->kept_cap = cap;
+    } else if (wire->in + need > wire->kept + wire->kept_cap) {
+        memmove(wire->kept, wire->in, wire->in_length);
+        wire->in = wire->kept;
+    }
+    return 0;
+}
+
 /* Append to what is kept. */
 static int
 keep(wire_t *wire, const char *data, size_t nbytes)
 {
-    char *kept = malloc(wire->in_length + nbytes);
-    if (kept == NULL) {
-        PyErr_NoMemory();
+    if (make_room(wire, nbytes) < 0) {
         return -1;
     }
-    memcpy(kept, wire->in, wire->in_length);
-    memcpy(kept + wire->in_length, data, nbytes);
-    free(wire->kept);
-    wire->in = wire->kept = kept;
+    size_t used = (size_t)(wire->in - wire->kept) + wire->in_length;
+    memcpy(wire->kept + used, data, nbytes);
     wire->in_length += nbytes;
     return 0;
 }
@@ -340,8 +401,7 @@ native_offer(CaTls *self, const char *data, size_t nbytes)
     if (wire->in_length > 0) {
         return keep(wire, data, nbytes);
     }
-    free(wire->kept);                  /* used up, and not `in` any more */
-    wire->kept = NULL;
+    forget_kept(wire);                 /* used up, and not `in` any more */
     wire->in = data;
     wire->in_length = nbytes;
     return 0;
@@ -355,8 +415,7 @@ native_settle(CaTls *self)
         return 0;
     }
     if (wire->in_length == 0) {
-        free(wire->kept);
-        wire->kept = NULL;
+        forget_kept(wire);
         wire->in = NULL;
         return 0;
     }
@@ -396,11 +455,21 @@ native_outcome(CaTls *self, int result)
     return code == SSL_ERROR_SSL ? raise_queued(self) : CA_TLS_AGAIN;
 }
 
+/* What others have left in the thread's queue is not ours.  Clearing it costs
+ * a tenth of a small message; looking at it next to nothing. */
+static void
+forget_errors(void)
+{
+    if (lib.ERR_peek_error() != 0) {
+        lib.ERR_clear_error();
+    }
+}
+
 static Py_ssize_t
 native_read(CaTls *self, char *buffer, size_t size)
 {
     size_t n = 0;
-    lib.ERR_clear_error();
+    forget_errors();
     int result = lib.SSL_read_ex(self->ssl, buffer, size, &n);
     return result > 0 ? (Py_ssize_t)n : native_outcome(self, result);
 }
@@ -409,13 +478,21 @@ static Py_ssize_t
 native_write(CaTls *self, const char *data, size_t nbytes)
 {
     size_t n = 0;
-    lib.ERR_clear_error();
+    forget_errors();
     int result = lib.SSL_write_ex(self->ssl, data, nbytes, &n);
     if (result > 0) {
         return (Py_ssize_t)n;
     }
     Py_ssize_t outcome = native_outcome(self, result);
     return outcome == CA_TLS_EOF ? CA_TLS_AGAIN : outcome;
+}
+
+/* With neither bytes of the wire nor a record begun OpenSSL could only say
+ * that it needs more, at the price of a small record. */
+static bool
+native_exhausted(const CaTls *self)
+{
+    return self->wire->in_length == 0 && !lib.SSL_has_pending(self->ssl);
 }
 
 static size_t
@@ -430,21 +507,10 @@ native_pending_out(const CaTls *self)
     return self->wire->out_length;
 }
 
-/* The transport below if it is our own and nobody changed it; else NULL. */
-static CaStream *
-plain_stream_borrow(const CaTls *self)
-{
-    PyObject *transport = self->transport;
-    bool plain = (PyObject *)Py_TYPE(transport) ==
-                     self->loop->st->SocketTransport &&
-                 !ca_object_has_dict(transport);
-    return plain ? (CaStream *)transport : NULL;
-}
-
 static int
 send_through(CaTls *self, const char *data, size_t nbytes)
 {
-    CaStream *stream = plain_stream_borrow(self);
+    CaStream *stream = (CaStream *)ca_tls_below_borrow(self);
     if (stream != NULL) {
         return ca_stream_write_memory(stream, data, nbytes);
     }
@@ -491,9 +557,9 @@ native_drop(CaTls *self)
 {
     wire_t *wire = self->wire;
     if (wire != NULL) {
-        free(wire->kept);
+        forget_kept(wire);
         free(wire->out);
-        wire->in = wire->kept = wire->out = NULL;
+        wire->in = wire->out = NULL;
         wire->in_length = wire->out_length = wire->out_cap = 0;
     }
 }
@@ -504,6 +570,7 @@ const ca_tls_engine ca_tls_native = {
     .settle = native_settle,
     .read = native_read,
     .write = native_write,
+    .exhausted = native_exhausted,
     .pending_in = native_pending_in,
     .pending_out = native_pending_out,
     .send = native_send,

@@ -116,6 +116,10 @@ fill(CaTls *self, char *buffer, size_t size, Py_ssize_t *end)
             return filled;
         }
         filled += (size_t)n;
+        if (self->engine->exhausted(self)) {
+            *end = CA_TLS_AGAIN;
+            return filled;
+        }
     }
     *end = 1;
     return filled;

@@ -5,6 +5,7 @@
  * the slots of asyncio's Transport with flow control, as that of streams does.
  */
 #include "py/args.h"
+#include "transport/stream.h"
 #include "transport/tls.h"
 
 #include <structmember.h>
@@ -94,6 +95,10 @@ tls_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(none))
     CaTls *connection = connection_borrow(op);
     if (connection == NULL || ca_tls_missing(connection->transport)) {
         Py_RETURN_FALSE;
+    }
+    CaStream *below = (CaStream *)ca_tls_below_borrow(connection);
+    if (below != NULL) {
+        return PyBool_FromLong(below->closing);
     }
     return PyObject_CallMethodNoArgs(
         connection->transport, ca_tls_name(connection, CA_STR_is_closing));

@@ -159,6 +159,10 @@ ca_tls_flush_held(ca_held *held)
     CaTls *self = CA_CONTAINER_OF(held, CaTls, held);
     Py_INCREF(self);
     int result = ca_tls_flush(self);
+    if (result < 0) {
+        result = ca_handle_report_method(self->loop, (PyObject *)self,
+                                         CA_STR__do_write, NULL);
+    }
     Py_DECREF(self);
     return result;
 }

@@ -266,6 +266,57 @@ def test_the_quick_suite_gives_up_rounds_rather_than_time():
     assert cli.fitting_rounds(Args, 20, 4, Spent(12, 60)) == 3
 
 
+class SlowMachine:
+    """Progress on a machine where each cell takes so many seconds."""
+
+    def __init__(self, monkeypatch, cell_s):
+        self.spent_s, self.done, self.skipped, self.cell_s = 0, 0, 0, cell_s
+        monkeypatch.setattr(cli.drive, "try_cell", self.measure)
+
+    def measure(self, args, earlier, *words, **options):
+        self.spent_s += self.cell_s
+        earlier.append({"value": 1.0})
+
+    def now(self, what):
+        pass
+
+    def step(self):
+        self.done += 1
+
+    def skip(self, cells):
+        self.skipped += cells
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "cell_s", "rounds"), [(None, 100, 3), (150, 1, 3), (150, 12, 2), (150, 40, 1)]
+)
+def test_a_row_of_the_quick_suite_ends_in_time(monkeypatch, limit_s, cell_s, rounds):
+    class Args:
+        seconds = 0.1
+
+    Args.limit_s = limit_s
+    machine = SlowMachine(monkeypatch, cell_s)
+    row = cli.harness.load_workloads()["call_soon_chain"]
+    who = [cli.drive.Contender("asyncio", "x"), cli.drive.Contender("casyncio", "y")]
+    found = cli.measure_row(Args, row, who, 3, machine)
+    assert {name: len(cells) for name, cells in found["cells"].items()} == {
+        "asyncio": rounds,
+        "casyncio": rounds,
+    }
+    assert machine.done + machine.skipped == 6
+
+
+def test_a_row_without_a_finished_round_is_left_out(monkeypatch):
+    class Args:
+        seconds, limit_s = 0.1, 140
+
+    machine = SlowMachine(monkeypatch, 100)
+    row = cli.harness.load_workloads()["call_soon_chain"]
+    who = [cli.drive.Contender(name, "x") for name in ("asyncio", "uvloop", "casyncio")]
+    assert cli.measure_row(Args, row, who, 3, machine) is None
+    assert (machine.done, machine.skipped) == (2, 7)
+
+
 def test_a_loop_that_failed_is_not_tried_again():
     earlier = [{"failed": "boom"}]
     drive.try_cell(None, earlier, "work")

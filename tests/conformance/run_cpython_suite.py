@@ -66,6 +66,9 @@ class Options:
     pyopt: tuple = ()
     env: dict = dataclasses.field(default_factory=dict)
     on_result: object = None
+    plug: str = "suite_plug:Plug"  # what puts the loop under the tests, in the child
+    rules: tuple | None = None  # the kinds of tests; None: those of kinds.toml
+    warnings: bool = False  # note the warnings of each test
 
 
 @dataclasses.dataclass
@@ -128,7 +131,9 @@ class Child:
         names = ("loop", "policy", "task", "future", "replace")
         opts = {name: getattr(options, name) for name in names}
         spec = {
+            "plug": options.plug,
             "opts": {**opts, "audit": options.audit},
+            "warnings": options.warnings,
             "module": module,
             "ids": ids,
             "events": str(self.events_file),
@@ -285,7 +290,8 @@ def is_installed(module):
 
 def choose(runner, modules):
     """List the modules; returns the tests to run by module, the longest module first."""
-    options, rules = runner.options, load_kinds()
+    options = runner.options
+    rules = load_kinds() if options.rules is None else options.rules
     jobs = []
     for module in modules:
         if kind_of(module + ".__all__", rules) == "platform":

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+import warnings
 
 
 class FailingLoop(asyncio.SelectorEventLoop):
@@ -28,3 +29,12 @@ class HangingLoop(asyncio.SelectorEventLoop):
         """Block for ever."""
         while True:
             time.sleep(60)
+
+
+class WarningLoop(asyncio.SelectorEventLoop):
+    """Timers warn."""
+
+    def call_later(self, *args, **kwargs):
+        """Warn, and work."""
+        warnings.warn(f"timer at {id(self):#x}", RuntimeWarning, stacklevel=2)
+        return super().call_later(*args, **kwargs)

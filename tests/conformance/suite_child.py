@@ -5,24 +5,48 @@ there, so that whatever was known when the process died is still there for the p
 """
 
 import faulthandler
+import gc
+import importlib
 import json
 import signal
 import sys
 import time
 import unittest
-
-from suite_plug import Plug
+import warnings
 
 RANK = ["pass", "skip", "expected_failure", "unexpected_success", "fail", "error"]
+
+
+class Heard:
+    """Warnings that nobody caught, and exceptions that nobody could be told of."""
+
+    def __init__(self):
+        self._texts = set()
+        warnings.showwarning = self._show
+        sys.unraisablehook = self._unraisable
+
+    def _show(self, message, category, *where):
+        self._texts.add(f"{category.__name__}: {message}")
+
+    def _unraisable(self, found):
+        kind = found.exc_type.__name__
+        self._texts.add(f"{found.err_msg or 'Exception ignored in'}: {kind}: {found.exc_value}")
+
+    def take(self):
+        """Return what came since the last call, with what only the collector brings out."""
+        gc.collect()
+        texts, self._texts = sorted(self._texts), set()
+        return texts
 
 
 class Result(unittest.TestResult):
     """Writes an event when a test starts and one when it stops."""
 
-    def __init__(self, plug, emit):
+    def __init__(self, plug, emit, heard=None):
         super().__init__()
         self._plug = plug
         self._emit = emit
+        self._heard = heard
 
     def startTest(self, test):
         """Note what is about to run: the last test started is the one that a crash costs."""
@@ -45,6 +69,8 @@ class Result(unittest.TestResult):
         }
         if self._plug.touched:
             event["touched"] = sorted(self._plug.touched)
+        if self._heard:
+            event["warnings"] = self._heard.take()
         self._emit(**event)
         super().stopTest(test)
 
@@ -108,7 +134,8 @@ def main():
         def emit(**event):
             log.write(json.dumps(event) + "\n")
 
-        plug = Plug(spec["opts"])
+        place, _, name = spec["plug"].partition(":")
+        plug = getattr(importlib.import_module(place), name)(spec["opts"])
         emit(ev="plug", loop=plug.description)
         loader = unittest.defaultTestLoader
         suite = loader.loadTestsFromName(spec["module"])
@@ -121,7 +148,8 @@ def main():
         if spec["ids"] is not None:
             wanted = set(spec["ids"])
             picked = unittest.TestSuite(test for test in tests if test.id() in wanted)
-            picked.run(Result(plug, emit))
+            heard = Heard() if spec["warnings"] else None
+            picked.run(Result(plug, emit, heard))
             emit(ev="done")
     return 0
 

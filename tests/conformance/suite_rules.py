@@ -1,4 +1,4 @@
-"""The two data files of the conformance run: kinds.toml and exclusions.toml.
+"""The data files of the conformance run: kinds.toml and exclusions.toml; uvloop.toml has both.
 
 ``kinds.toml`` sorts CPython's tests by what they need of a loop; it is the same for any loop.
 ``exclusions.toml`` names the tests that casyncio does not pass, each with its reason.
@@ -14,7 +14,9 @@ HERE = pathlib.Path(__file__).parent
 KINDS_FILE = HERE / "kinds.toml"
 EXCLUSIONS_FILE = HERE / "exclusions.toml"
 KINDS = ("required", "patch", "internal", "duplicate", "objects", "platform")
+UVLOOP_KINDS = ("required", "stock", "platform", "internal", "waits")
 PREFIX = "test.test_asyncio."
+UVLOOP_PREFIX = "tests."
 COMPARE = {
     ">=": lambda a, b: a >= b,
     "<=": lambda a, b: a <= b,
@@ -29,8 +31,8 @@ class RulesError(Exception):
 
 
 def short(test_id):
-    """Return the id below ``test.test_asyncio``, as the data files write it."""
-    return test_id.removeprefix(PREFIX)
+    """Return the id below ``test.test_asyncio``, or uvloop's ``tests``, as data files write it."""
+    return test_id.removeprefix(PREFIX).removeprefix(UVLOOP_PREFIX)
 
 
 def applies(rule, version=sys.version_info[:2]):
@@ -56,11 +58,11 @@ def _load(path, table, wanted, optional):
     return entries
 
 
-def load_kinds(path=KINDS_FILE):
+def load_kinds(path=KINDS_FILE, kinds=KINDS):
     """Read the rules that give a test its kind; the first match wins."""
     rules = _load(path, "rule", {"match", "kind", "why"}, {"py"})
     for rule in rules:
-        if rule["kind"] not in KINDS:
+        if rule["kind"] not in kinds:
             raise RulesError(f"{path}: unknown kind {rule['kind']!r}")
     return rules
 
@@ -73,6 +75,12 @@ def load_exclusions(path=EXCLUSIONS_FILE, backend=None, version=sys.version_info
         for entry in entries
         if applies(entry, version) and entry.get("backend", backend) == backend
     }
+
+
+def load_warnings(path=EXCLUSIONS_FILE, version=sys.version_info[:2]):
+    """Read the tests that warn on casyncio alone, for the Python: a dict of id to reason."""
+    entries = _load(path, "warning", {"test", "why"}, {"py"})
+    return {entry["test"]: entry["why"] for entry in entries if applies(entry, version)}
 
 
 def kind_of(test_id, rules):

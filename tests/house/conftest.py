@@ -14,8 +14,7 @@ def root():
     return ROOT
 
 
-@pytest.fixture(scope="session")
-def files():
+def in_a_clone():
     """Every file that is, or is about to be, under version control."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -24,9 +23,26 @@ def files():
         text=True,
         check=True,
     ).stdout
-    found = [ROOT / name for name in sorted(set(listing.splitlines()))]
+    return [ROOT / name for name in sorted(set(listing.splitlines()))]
+
+
+def unpacked():
+    """Every file of a source distribution, without what was built and left there."""
+    left = {"build", "dist", ".venv", "__pycache__", ".hypothesis", "PKG-INFO"}
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+    return sorted(
+        ROOT / path
+        for path in found
+        if not any(part in left or part.endswith("_cache") for part in path.parts)
+    )
+
+
+@pytest.fixture(scope="session")
+def files():
+    """Every file of the repository."""
+    found = in_a_clone() if (ROOT / ".git").exists() else unpacked()
     found = [path for path in found if path.is_file()]
-    assert found, "git lists no file"
+    assert found, "there is no file"
     return found
 
 

@@ -1,6 +1,7 @@
 """Source distribution and wheel hold what they should, and can be installed."""
 
 import re
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -33,14 +34,23 @@ def root(request):
     return request.config.rootpath
 
 
-def test_sdist_holds_what_the_build_needs_and_nothing_else(root, dist):
+def in_the_repository(root):
+    """The files that belong to a clone: those that git knows or would add."""
+    if not shutil.which("git") or not (root / ".git").exists():
+        pytest.skip("not in a clone, so that nobody knows which files belong to it")
+    options = ["--cached", "--others", "--exclude-standard", "-z"]
+    listing = subprocess.run(
+        ["git", "-C", root, "ls-files", *options], capture_output=True, text=True, check=True
+    ).stdout
+    return {name for name in listing.split("\0") if name and (root / name).exists()}
+
+
+def test_sdist_holds_the_repository_and_nothing_else(root, dist):
     with tarfile.open(dist["sdist"]) as tar:
-        names = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
-    sources = {str(p.relative_to(root)) for p in (root / "src").rglob("*.[ch]")}
-    package = {str(p.relative_to(root)) for p in (root / "casyncio").rglob("*.py*") if p.is_file()}
-    package = {name for name in package if "__pycache__" not in name} | {"casyncio/py.typed"}
-    files = {"CMakeLists.txt", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
-    assert names == sources | package | files
+        members = {m.name.split("/", 1)[1]: m for m in tar.getmembers() if m.isfile()}
+    assert members.keys() == in_the_repository(root) | {"PKG-INFO"}
+    assert {"docs/tour.md", "tests/unit/conftest.py", "src/task/step.c"} <= members.keys()
+    assert members[".ci/run"].mode & 0o100
 
 
 def test_wheel_holds_the_package_and_its_licence(root, dist):

@@ -249,8 +249,11 @@ def test_waits_are_no_coroutine_functions_to_inspect(child):
 def test_a_name_patched_inside_asyncio_is_not_seen_by_gather(child):
     child.ok(
         """
-        import asyncio, casyncio
+        import asyncio, casyncio, sys
         from unittest import mock
+
+        if casyncio.gather is asyncio.gather:
+            sys.exit()  # of a Python whose gather() is another than those that are known
 
         async def main():
             future = asyncio.get_running_loop().create_future()

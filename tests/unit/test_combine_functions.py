@@ -227,7 +227,7 @@ def test_a_function_of_asyncio_that_is_another_one_is_given_out(child):
             return await something_new(self)
         asyncio.TaskGroup.__aenter__ = __aenter__
         assert casyncio.TaskGroup is asyncio.TaskGroup
-        assert casyncio.gather is not asyncio.gather
+        assert casyncio.sleep is not asyncio.sleep
         """
     )
 

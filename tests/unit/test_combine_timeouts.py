@@ -400,7 +400,10 @@ def test_asyncios_own_tasks_can_run_all_of_it(api, loop):
             task = group.create_task(value(4))
         return task.result()
 
-    for cls in asyncio.tasks._CTask, asyncio.tasks._PyTask:
+    classes = [asyncio.tasks._CTask]
+    if sys.version_info < (3, 14):  # later current_task() in C does not find tasks in Python
+        classes.append(asyncio.tasks._PyTask)
+    for cls in classes:
         assert loop.run_until_complete(cls(main(), loop=loop)) == 4
     stock = asyncio.SelectorEventLoop()
     try:

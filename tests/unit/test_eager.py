@@ -10,14 +10,12 @@ import weakref
 
 import pytest
 
-pytestmark = [
-    pytest.mark.skipif(
-        not hasattr(asyncio, "eager_task_factory"), reason="this Python has no eager tasks"
-    ),
-    pytest.mark.skipif(
-        sys.version_info >= (3, 14), reason="eager starts are left to asyncio's code there"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not hasattr(asyncio, "eager_task_factory"), reason="this Python has no eager tasks"
+)
+
+# From 3.14 on tasks in their first step are in the interpreter's list with all others.
+IN_SET = sys.version_info < (3, 14)
 
 VAR = contextvars.ContextVar("var", default="outside")
 
@@ -159,8 +157,10 @@ def test_each_eager_task_takes_one_number(loop):
             numbers.append(int(asyncio.current_task().get_name()[5:]))
 
         for _ in range(3):
-            loop.create_task(look(), name="x")
+            loop.create_task(look(), **named)
         return numbers
+
+    named = {"name": "x"} if IN_SET else {}  # one with a name takes none from 3.14 on
 
     loop.set_task_factory(asyncio.eager_task_factory)
     numbers = loop.run_until_complete(main())
@@ -248,7 +248,13 @@ def test_a_task_in_its_eager_step_is_found_where_asyncio_looks(eager):
         seen.append(len(asyncio.tasks._eager_tasks))
         return seen
 
-    assert eager(main)[0] == [(True, True), (True, False), (True, False), (False, False), 0]
+    assert eager(main)[0] == [
+        (True, IN_SET),
+        (True, False),
+        (True, False),
+        (False, False),
+        0,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["stock", "python", "subclass"])
@@ -286,7 +292,9 @@ def test_tasks_of_other_kinds_start_inside_ours_and_ours_inside_theirs(eager, ki
         seen.append(("me", asyncio.current_task() is me))
         return seen
 
-    assert all(right for _, right in eager(main)[0])
+    alike = all(right for _, right in eager(main)[0])
+    # From 3.14 on asyncio's tasks in Python are current in another place than those in C.
+    assert alike or (kind == "python" and not IN_SET)
 
 
 def test_an_eager_start_in_a_current_task_set_by_hand(eager):
@@ -686,6 +694,7 @@ def test_eager_start_takes_any_truth(loop, value):
 
 
 @pytest.mark.ours("types of ours")
+@pytest.mark.skipif(not IN_SET, reason="nobody hashes tasks in this Python")
 def test_a_subclass_with_a_hostile_hash_fails_as_stocks_does(loop):
     import casyncio
 

@@ -626,6 +626,34 @@ def test_pipes_can_be_read_and_written(loop, open_file):
     loop.run_until_complete(main())
 
 
+def test_threads_that_are_done_before_one_looks_write_everything_once(loop, open_file, path):
+    """As from 3.14 on, when a thread is quick."""
+
+    def at_once(executor, call):
+        future = loop.create_future()
+        future.set_result(call())
+        return future
+
+    async def main():
+        async with open_file(path, "w+b", 4) as file:
+            for piece in pieces:
+                await file.write(piece)
+            await file.seek(0)
+            assert await file.read() == b"".join(pieces)
+        r, w = os.pipe()
+        async with open_file(r, "rb", 0) as reader, open_file(w, "wb", 0) as writer:
+            for piece in pieces:
+                await writer.write(piece)
+            await writer.close()
+            assert await reader.read(1) == b"0"
+            assert await reader.read() == b"".join(pieces)[1:]
+
+    pieces = [b"%d" % n for n in range(30)]
+    loop._file_cached = loop._file_read = loop._file_write = lambda *args: None
+    loop.run_in_executor = at_once
+    loop.run_until_complete(main())
+
+
 def test_stat_tells_what_os_stat_tells(loop, path):
     import casyncio
 

@@ -332,3 +332,70 @@ assert new_loop().run_until_complete(main()) == 0
 assert seen == [], seen
 """
     )
+
+
+@pytest.mark.parametrize("api", ["asyncio", "casyncio"])
+def test_a_child_that_drops_what_is_open_does_not_disturb_the_parent(child, api):
+    child.ok(
+        PRELUDE
+        + f"""
+import gc, ssl, tempfile
+api = {api}
+opened = casyncio.open_file
+"""
+        + """
+def anonymous(kind):
+    context = ssl.SSLContext(kind)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH-AES128-SHA:@SECLEVEL=0")
+    return context
+
+async def echo(reader, writer):
+    while data := await reader.readline():
+        writer.write(data)
+
+async def ask(reader, writer, line):
+    writer.write(line)
+    return await asyncio.wait_for(reader.readline(), 20)
+
+def work(keep):
+    keep.clear()
+    gc.collect()
+    assert new_loop().run_until_complete(answer()) == 42
+
+async def main():
+    tls = anonymous(ssl.PROTOCOL_TLS_SERVER)
+    keep = [await api.start_server(echo, "127.0.0.1", 0, ssl=context) for context in (tls, None)]
+    ports = [server.sockets[0].getsockname()[1] for server in keep]
+    client = anonymous(ssl.PROTOCOL_TLS_CLIENT)
+    pairs = [
+        await api.open_connection("127.0.0.1", ports[0], ssl=client),
+        await api.open_connection("127.0.0.1", ports[1]),
+    ]
+    with tempfile.NamedTemporaryFile() as named:
+        file = await opened(named.name, "w+b")
+        keep += [pairs, file]
+        await file.write(b"before ")
+        for pair in pairs:
+            assert await ask(*pair, b"before\\n") == b"before\\n"
+        reading = [asyncio.ensure_future(reader.readline()) for reader, _ in pairs]
+        await asyncio.sleep(0)
+        pid = in_fork(lambda: (reading.clear(), work(keep)))
+        keep += [pairs, file]
+        assert await asyncio.to_thread(wait_for, pid) == 0
+        for future, (reader, writer) in zip(reading, pairs):
+            writer.write(b"after\\n")
+            assert await asyncio.wait_for(future, 20) == b"after\\n"
+            assert await ask(reader, writer, b"again\\n") == b"again\\n"
+        await file.write(b"after")
+        await file.seek(0)
+        assert await file.read() == b"before after"
+        await file.close()
+    for _, writer in pairs:
+        writer.close()
+
+new_loop().run_until_complete(main())
+"""
+    )

@@ -372,6 +372,49 @@ def test_callbacks_of_many_kinds_do_what_they_do_on_asyncio(same_outcome):
     same_outcome(act)
 
 
+@pytest.mark.parametrize("word", ["context", "contex", "contextual", ""])
+def test_a_keyword_that_is_not_interned_is_read(same_outcome, word):
+    keyword = "".join(list(word))  # as that of asyncio's Task in C
+
+    async def program(loop):
+        variable = contextvars.ContextVar("variable", default="outer")
+        other = contextvars.copy_context()
+        other.run(variable.set, "inner")
+        seen = []
+        future = loop.create_future()
+        future.add_done_callback(lambda f: seen.append(variable.get()), **{keyword: other})
+        future.set_result(None)
+        await asyncio.sleep(0)
+        return seen
+
+    same_outcome(lambda loop: loop.run_until_complete(program(loop)))
+
+
+@pytest.mark.parametrize("ends", ["result", "error", "cancel"])
+def test_a_task_of_asyncios_own_class_awaits_a_future_of_the_loop(same_outcome, ends):
+    async def wait(future, variable):
+        variable.set("the task's")
+        try:
+            return await future, variable.get()
+        except BaseException as error:
+            return type(error), variable.get()
+
+    async def program(loop):
+        variable = contextvars.ContextVar("variable", default="outer")
+        future = loop.create_future()
+        task = asyncio.tasks._CTask(wait(future, variable), loop=loop)
+        await asyncio.sleep(0)
+        if ends == "result":
+            future.set_result(5)
+        elif ends == "error":
+            future.set_exception(ValueError("told"))
+        else:
+            task.cancel()
+        return await task, variable.get()
+
+    same_outcome(lambda loop: loop.run_until_complete(program(loop)))
+
+
 @pytest.mark.parametrize("context", [5, "text", {}])
 def test_a_context_that_is_none_fails_as_on_asyncio(same_outcome, context):
     def act(loop):

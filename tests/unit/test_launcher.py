@@ -283,6 +283,19 @@ def test_as_uvloop_gives_casyncio_to_who_imports_uvloop(launch):
     assert seen.out == "False\n"
 
 
+def test_the_alias_of_uvloops_run_refuses_another_loop_as_uvloop_does(launch):
+    code = (
+        "import asyncio, uvloop\n"
+        "async def main(): return type(asyncio.get_running_loop()) is uvloop.Loop\n"
+        "print(uvloop.run(main()))\n"
+        "coro = main()\n"
+        "uvloop.run(coro, loop_factory=asyncio.SelectorEventLoop)"
+    )
+    result = launch("--as-uvloop", "-c", code)
+    assert result.out == "True\n"
+    assert "TypeError: uvloop.run() uses a non-uvloop event loop" in result.err
+
+
 SLEEPS = """
 import asyncio, sys
 async def main():

@@ -4,6 +4,7 @@ When a Python renames one of them, this test says so before a user does.
 """
 
 import asyncio
+import ctypes
 import inspect
 import os
 import socket
@@ -100,6 +101,12 @@ def test_stock_asks_the_socket_module_that_base_events_has_imported():
     names = asyncio.BaseEventLoop.getaddrinfo.__code__.co_names
     assert base_events.socket is socket
     assert {"socket", "getaddrinfo", "run_in_executor", "_getaddrinfo_debug"} <= set(names)
+
+
+@pytest.mark.ours("it is about the inside of casyncio")
+def test_methods_are_looked_up_without_being_bound():
+    # Without it transport/reader_feed.c makes bound methods, which takes longer.
+    assert ctypes.pythonapi._PyObject_GetMethod
 
 
 def test_weak_value_dictionary_keeps_its_items_in_data(loop):

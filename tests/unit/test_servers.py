@@ -6,6 +6,7 @@ import errno
 import gc
 import socket
 import sys
+import threading
 import warnings
 import weakref
 
@@ -743,6 +744,47 @@ def test_reuse_port_lets_two_servers_share_a_port(same_trace):
             server.close()
 
     assert same_trace(program)["sock"] == [(True,)]
+
+
+def test_loops_of_two_threads_share_a_listening_socket(make_loop, loop_class):
+    """Each client is served by one of them, and nobody waits."""
+    clients, served = 60, []
+
+    class Greeter(asyncio.Protocol):
+        def connection_made(self, transport):
+            served.append(threading.get_ident())
+            transport.write(b"hello")
+            transport.close()
+
+    def run(loop, sock, ready):
+        async def main():
+            server = await loop.create_server(Greeter, sock=sock)
+            ready.set()
+            await stop[loop].wait()
+            server.close()
+            await server.wait_closed()
+
+        stop[loop] = asyncio.Event()
+        loop.run_until_complete(main())
+
+    listening = socket.create_server((LOCAL, 0), backlog=clients)
+    stop, threads = {}, []
+    for _ in range(2):
+        ready, loop = threading.Event(), make_loop(loop_class)
+        threads.append(threading.Thread(target=run, args=(loop, listening.dup(), ready)))
+        threads[-1].start()
+        assert ready.wait(30)
+    dialled = [socket.create_connection(listening.getsockname()) for _ in range(clients)]
+    for client in dialled:
+        client.settimeout(30)
+        assert client.recv(100) == b"hello" and client.recv(1) == b""
+        client.close()
+    for loop, event in stop.items():
+        loop.call_soon_threadsafe(event.set)
+    for thread in threads:
+        thread.join(30)
+    listening.close()
+    assert len(served) == clients
 
 
 @pytest.mark.parametrize("reuse", [None, True, False])

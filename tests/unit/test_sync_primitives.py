@@ -570,6 +570,50 @@ def test_a_result_that_next_raises_is_a_whole_stop_iteration(family, loop, item)
     loop.run_until_complete(main())
 
 
+def test_a_true_that_somebody_keeps_or_changes_is_not_what_the_next_one_gets(family, loop):
+    async def main():
+        first = caught_from(family.Lock().acquire())
+        second = caught_from(family.Lock().acquire())
+        assert first is not second
+        first.note, second.value = "mine", "changed"
+        del first, second
+        for spoil in (
+            lambda stop: setattr(stop, "args", (1, 2)),
+            lambda stop: setattr(stop, "args", ()),
+            lambda stop: setattr(stop, "value", 7),
+            lambda stop: stop.__init__("other"),
+            lambda stop: stop.add_note("seen"),
+            lambda stop: setattr(stop, "__suppress_context__", True),
+        ):
+            stop = caught_from(family.Lock().acquire())
+            assert stop.args == (True,) and stop.value is True and not vars(stop)
+            assert not stop.__suppress_context__ and stop.__context__ is None
+            spoil(stop)
+            del stop
+            assert await family.Lock().acquire() is True
+
+    loop.run_until_complete(main())
+
+
+def test_args_given_to_a_result_that_next_raises_stay(family, loop):
+    async def main():
+        for given, kept in (((1, 2), (1, 2)), ((), ()), ([3], (3,))):
+            queue = family.Queue()
+            queue.put_nowait("item")
+            stop = caught_from(queue.get())
+            stop.args = given
+            assert stop.args == kept and stop.value == "item"
+            assert str(stop) == str(StopIteration(*kept))
+            with pytest.raises(TypeError):
+                del stop.args
+        queue.put_nowait("item")
+        stop = caught_from(queue.get())
+        stop.__init__("another", 1)
+        assert stop.args == ("another", 1) and stop.value == "another"
+
+    loop.run_until_complete(main())
+
+
 def test_a_result_that_is_kept_in_a_cycle_is_collected(family, loop):
     class Item:
         pass

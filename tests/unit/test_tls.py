@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import ssl
+import struct
 import threading
 import weakref
 
@@ -442,6 +443,35 @@ def test_a_peer_that_never_answers_close_notify_is_dropped_in_time(loop, engine)
             run(loop, main(address))
         finally:
             done.set()
+
+
+@pytest.mark.parametrize("waiting", [0, 8 * MIB], ids=["idle", "with much to send"])
+def test_a_reset_below_tls_is_told_to_the_protocol(loop, engine, waiting):
+    reset = threading.Event()
+
+    def handle(sock):
+        tls = server_context().wrap_socket(sock, server_side=True)
+        tls.sendall(b"before")
+        assert reset.wait(30)
+        tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        tls.close()
+
+    async def main(address):
+        _, ours = await loop.create_connection(
+            lambda: Recorder(loop), *address, ssl=client_context(), server_hostname="localhost"
+        )
+        await ours.until(lambda: ours.data == b"before")
+        ours.transport.write(bytes(waiting))
+        reset.set()
+        assert isinstance(await asyncio.wait_for(ours.lost, 20), ConnectionError)
+        ours.transport.write(b"later")
+        assert ours.transport.is_closing()
+
+    with peer(handle) as address:
+        try:
+            run(loop, main(address))
+        finally:
+            reset.set()
 
 
 def test_writes_in_every_phase_raise_nothing(loop, engine, caplog):

@@ -1,0 +1,121 @@
+"""Differences from asyncio that no other file tests; docs/differences.md names each test here."""
+
+import asyncio
+import re
+import traceback
+
+import pytest
+from tls_protocols import Recorder, pair, run
+
+import casyncio
+
+
+@pytest.mark.ours("before 3.14 stock asks the TLS transport alone")
+def test_a_tls_transport_is_closing_when_the_connection_below_is(loop):
+    async def main():
+        async with pair(loop) as (ours, _theirs):
+            assert not ours.transport.is_closing()
+            ours.transport._ssl_protocol._transport.close()
+            assert ours.transport.is_closing()
+            await ours.lost
+
+    run(loop, main())
+
+
+@pytest.mark.ours("stock's sleep() is a Python function with a frame")
+def test_tracebacks_have_no_frames_of_native_waits(loop):
+    async def main():
+        try:
+            async with casyncio.timeout(0):
+                await casyncio.sleep(100)
+        except TimeoutError as error:
+            return [frame.name for frame in traceback.extract_tb(error.__cause__.__traceback__)]
+
+    assert loop.run_until_complete(main()) == ["main"]
+
+
+@pytest.mark.ours("stock's repr has the line of the await")
+def test_the_repr_of_a_task_that_sleeps_shows_the_head_of_asyncios_sleep(loop):
+    async def line_of(sleep):
+        task = loop.create_task(sleep(100))
+        await asyncio.sleep(0)
+        shown = re.search(r"coro=<sleep\(\) running at (.*):(\d+)>", repr(task))
+        task.cancel()
+        assert shown[1] == asyncio.tasks.__file__
+        return int(shown[2])
+
+    head, line = run(loop, line_of(casyncio.sleep)), run(loop, line_of(asyncio.sleep))
+    assert asyncio.sleep.__code__.co_firstlineno <= head < line
+
+
+@pytest.mark.ours("stock's callback is a closure")
+def test_the_repr_of_a_handlers_task_names_the_callback_otherwise(loop):
+    shown = loop.create_future()
+
+    async def handle(reader, writer):
+        shown.set_result(repr(asyncio.current_task()))
+        writer.close()
+
+    async def main():
+        server = await casyncio.start_server(handle, "127.0.0.1", 0)
+        _reader, writer = await casyncio.open_connection(*server.sockets[0].getsockname())
+        await shown
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+
+    run(loop, main())
+    assert shown.result().endswith("cb=[_ended()]>")
+
+
+@pytest.mark.ours("stock says that the lock is bound to a different loop")
+def test_a_lock_of_the_outer_of_two_nested_loops_is_refused_in_a_futures_words(loop):
+    inner = casyncio.new_event_loop()
+
+    async def main():
+        lock = casyncio.Lock()
+        await lock.acquire()
+        waiting = loop.create_task(lock.acquire())
+        await asyncio.sleep(0)  # now the lock knows its loop
+        asyncio.events._set_running_loop(None)
+        try:
+            with pytest.raises(RuntimeError, match="attached to a different loop"):
+                inner.run_until_complete(lock.acquire())
+        finally:
+            asyncio.events._set_running_loop(loop)
+            waiting.cancel()
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        inner.close()
+
+
+@pytest.mark.ours("stock makes a task for each accepted connection")
+def test_accepting_makes_no_task(loop):
+    made = []
+
+    def factory(loop, coro, **kwargs):
+        made.append(coro.__qualname__)
+        return asyncio.Task(coro, loop=loop, **kwargs)
+
+    async def main():
+        accepted = loop.create_future()
+
+        class Served(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                accepted.set_result(self)
+
+        server = await loop.create_server(lambda: Served(loop), "127.0.0.1", 0)
+        loop.set_task_factory(factory)
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol, *server.sockets[0].getsockname()
+        )
+        served = await accepted
+        transport.close()
+        await served.lost
+        server.close()
+
+    run(loop, main())
+    assert [name for name in made if "accept" in name] == []

@@ -1,0 +1,371 @@
+"""What changes during a connection or between connections: keys, handshakes, sessions, names."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import ssl
+
+import pytest
+from tls_openssl import Library
+from tls_peers import client_context, server_context
+from tls_protocols import Recorder, pair, run
+
+BOTH_VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+def only(context, version):
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+def inside(protocol):
+    return Library(protocol.transport.get_extra_info("ssl_object"))
+
+
+class Hashing(Recorder):
+    """Keeps no data but its hash and length, and pauses the writer when it is told to."""
+
+    def __init__(self, loop):
+        super().__init__(loop)
+        self.digest, self.length = hashlib.sha256(), 0
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def data_received(self, data):
+        self.digest.update(data)
+        self.length += len(data)
+        self.changed.set()
+
+    def pause_writing(self):
+        self.room.clear()
+
+    def resume_writing(self):
+        self.room.set()
+
+    async def send(self, total, now_and_then):
+        """Send so many random bytes; return their hash."""
+        chance, digest = random.Random(total), hashlib.sha256()
+        while total > 0:
+            data = chance.randbytes(min(total, chance.choice([1, 1000, 16384, 50_000])))
+            digest.update(data)
+            total -= len(data)
+            self.transport.write(data)
+            if chance.random() < 0.1:
+                now_and_then()
+                await asyncio.sleep(0)
+            await self.room.wait()
+        return digest.hexdigest()
+
+
+async def exchange(ours, theirs, now_and_then, total=1 << 20):
+    """Send in both directions at the same time; the same must arrive."""
+    sent = await asyncio.gather(
+        ours.send(total, lambda: now_and_then(ours)),
+        theirs.send(total, lambda: now_and_then(theirs)),
+    )
+    for receiver, digest in (theirs, sent[0]), (ours, sent[1]):
+        await receiver.until(lambda n=receiver: n.length >= total)
+        assert (receiver.length, receiver.digest.hexdigest()) == (total, digest)
+
+
+# ---- keys ----
+
+
+@pytest.mark.parametrize("who", ["client", "server", "both"])
+def test_keys_are_updated_while_data_flows_in_both_directions(loop, engine, who):
+    async def main():
+        context = only(client_context(), ssl.TLSVersion.TLSv1_3)
+        async with pair(loop, Hashing, Hashing, client=context) as (ours, theirs):
+            libraries = {ours: inside(ours), theirs: inside(theirs)}
+            chosen = {"client": [ours], "server": [theirs], "both": [ours, theirs]}[who]
+            updates = []
+
+            def update(protocol):
+                if protocol in chosen and not libraries[protocol].key_update_waits():
+                    libraries[protocol].update_key()
+                    updates.append(protocol)
+
+            await exchange(ours, theirs, update)
+            for protocol in ours, theirs:  # so that the last ones leave, and are answered
+                protocol.transport.write(b"x")
+            for protocol in ours, theirs:
+                await protocol.until(lambda n=protocol: n.length > 1 << 20)
+            assert {id(protocol) for protocol in updates} == {id(protocol) for protocol in chosen}
+            assert not any(libraries[protocol].key_update_waits() for protocol in chosen)
+
+    run(loop, main())
+
+
+def test_a_key_update_is_answered_by_a_side_that_only_reads(loop, engine):
+    async def main():
+        context = only(client_context(), ssl.TLSVersion.TLSv1_3)
+        async with pair(loop, Hashing, Hashing, client=context) as (ours, theirs):
+            library, total = inside(ours), 0
+            for size in 1, 20_000, 1, 1:
+                library.update_key()
+                ours.transport.write(bytes(size))
+                total += size
+                await theirs.until(lambda n=total: theirs.length == n)
+                assert not library.key_update_waits()
+            theirs.transport.write(b"still here")
+            await ours.until(lambda: ours.length == 10)
+
+    run(loop, main())
+
+
+# ---- handshakes ----
+
+
+def test_a_server_may_renegotiate_while_data_flows_in_tls_1_2(loop, engine):
+    async def main():
+        context = only(client_context(), ssl.TLSVersion.TLSv1_2)
+        async with pair(loop, Hashing, Hashing, client=context) as (ours, theirs):
+            library = inside(theirs)
+            for count in 1, 2, 3:
+                library.renegotiate()
+                for sender, receiver in (theirs, ours), (ours, theirs):
+                    sender.transport.write(bytes(30_000))
+                    await receiver.until(lambda n=receiver, c=count: n.length == c * 30_000)
+                assert library.renegotiations() == count
+            assert ours.digest.hexdigest() == theirs.digest.hexdigest()
+
+    run(loop, main())
+
+
+def test_what_is_written_during_a_renegotiation_is_sent_after_it(loop, engine):
+    async def main():
+        context = only(client_context(), ssl.TLSVersion.TLSv1_2)
+        async with pair(loop, Hashing, Hashing, client=context) as (ours, theirs):
+            library = inside(theirs)
+            library.renegotiate()
+            theirs.transport.write(b"1")  # asks for it
+            for i in range(50):  # and so do these come in the middle
+                theirs.transport.write(bytes([i]) * 1000)
+                ours.transport.write(bytes([i]) * 1000)
+                await asyncio.sleep(0)
+            await ours.until(lambda: ours.length == 50_001)
+            await theirs.until(lambda: theirs.length == 50_000)
+            assert library.renegotiations() == 1
+            body = b"".join(bytes([i]) * 1000 for i in range(50))
+            assert theirs.digest.hexdigest() == hashlib.sha256(body).hexdigest()
+            assert ours.digest.hexdigest() == hashlib.sha256(b"1" + body).hexdigest()
+
+    run(loop, main())
+
+
+def test_a_client_that_renegotiates_is_refused_and_others_are_served(loop, engine):
+    async def main():
+        context = only(client_context(), ssl.TLSVersion.TLSv1_2)
+        server = server_context()
+        async with pair(loop, Hashing, Hashing, client=context, server=server) as (ours, theirs):
+            library = inside(ours)
+            library.renegotiate()
+            ours.transport.write(b"1")
+            await asyncio.wait([ours.lost, asyncio.ensure_future(asyncio.sleep(0.2))])
+            assert library.renegotiations() <= 1  # asked for; nobody took part
+            assert theirs.length <= 1
+        async with pair(loop, Hashing, Hashing, client=context, server=server) as (ours, theirs):
+            ours.transport.write(b"1")
+            await theirs.until(lambda: theirs.length == 1)
+
+    run(loop, main())
+
+
+# ---- sessions ----
+
+
+class Remembering(ssl.SSLContext):
+    """Offers the session of an earlier connection, which asyncio has no argument for."""
+
+    remembered = None
+
+    def wrap_bio(self, *args, **kwargs):
+        return super().wrap_bio(*args, session=self.remembered, **kwargs)
+
+
+@pytest.mark.parametrize("version", BOTH_VERSIONS)
+def test_a_session_is_taken_up_again(loop, engine, version):
+    context = Remembering(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    server = server_context()
+    only(context, version)
+
+    async def main():
+        reused = []
+        for _ in range(3):
+            async with pair(loop, client=context, server=server) as (ours, theirs):
+                ours.transport.write(b"hello")
+                await theirs.until(lambda p=theirs: p.data == b"hello")
+                theirs.transport.write(b"you")
+                await ours.until(lambda p=ours: p.data == b"you")
+                sslobj = ours.transport.get_extra_info("ssl_object")
+                reused.append(sslobj.session_reused)
+                assert theirs.transport.get_extra_info("ssl_object").session_reused == reused[-1]
+                context.remembered = sslobj.session  # in TLS 1.3 it comes after the handshake
+        assert reused == [False, True, True]
+
+    run(loop, main())
+
+
+# ---- certificates of clients ----
+
+
+@pytest.mark.parametrize("version", BOTH_VERSIONS)
+def test_a_client_certificate_that_is_not_trusted_is_refused(loop, engine, version):
+    trustme = pytest.importorskip("trustme", reason="trustme makes the certificates of these tests")
+    context = only(client_context(), version)
+    trustme.CA().issue_cert("client.example").configure_cert(context)
+    served, heard = [], []
+    loop.set_exception_handler(lambda loop, told: heard.append(told))
+
+    async def main():
+        listener = await loop.create_server(
+            lambda: served.append(Recorder(loop)) or served[-1],
+            "127.0.0.1",
+            0,
+            ssl=server_context(client_cert=True),
+        )
+        ours = Recorder(loop)
+        # TLS 1.2 knows when the handshake ends; in 1.3 the client's has ended already.
+        with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+            await loop.create_connection(
+                lambda: ours,
+                *listener.sockets[0].getsockname(),
+                ssl=context,
+                server_hostname="localhost",
+            )
+            await ours.lost
+        assert "data" not in ours.events
+        listener.close()
+
+    run(loop, main())
+    assert [protocol.events for protocol in served] == [[]]
+    assert heard == []
+
+
+@pytest.mark.parametrize("version", BOTH_VERSIONS)
+def test_a_client_certificate_may_be_asked_for_by_the_context_that_a_name_chooses(
+    loop, engine, version
+):
+    strict = server_context(client_cert=True)
+    server = server_context()
+
+    def choose(sslobj, name, context):
+        sslobj.context = strict
+
+    server.sni_callback = choose
+    seen = []
+
+    async def main():
+        context = only(client_context(client_cert=True), version)
+        async with pair(loop, client=context, server=server) as (ours, theirs):
+            sslobj = theirs.transport.get_extra_info("ssl_object")
+            assert sslobj.context is strict
+            ours.transport.write(b"hello")
+            await theirs.until(lambda: theirs.data == b"hello")
+            seen.append(theirs.transport.get_extra_info("peercert"))
+
+    run(loop, main())
+    assert seen  # SSL_set_SSL_CTX() swaps certificates, not what is demanded of the client
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize("answer", [ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME, ValueError("mine")])
+def test_a_server_name_callback_may_refuse(loop, engine, answer, monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: told.append(args.exc_value))
+
+    def choose(sslobj, name, context):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def main():
+        with pytest.raises(OSError):
+            async with pair(loop, server=server_context(sni_callback=choose)):
+                pass
+
+    run(loop, main())
+    assert told == ([answer] if isinstance(answer, Exception) else [])
+
+
+# ---- what the context tells ----
+
+
+def test_keys_are_logged_from_the_connection_on_after_which_it_was_asked_for(
+    loop, engine, tmp_path
+):
+    log, client = tmp_path / "keys", client_context()
+
+    async def talk():
+        async with pair(loop, client=client) as (ours, theirs):
+            ours.transport.write(b"hello")
+            await theirs.until(lambda: theirs.data == b"hello")
+            client.keylog_filename = str(log)
+            before = log.read_bytes()
+            ours.transport.write(b"more")
+            await theirs.until(lambda: len(theirs.data) == 9)
+            assert log.read_bytes() == before
+        return before
+
+    async def main():
+        assert b"CLIENT" not in await talk()
+        assert b"CLIENT_TRAFFIC_SECRET_0" in await talk()
+
+    run(loop, main())
+
+
+def test_a_message_callback_is_heard_by_connections_made_after_it_was_set(loop, engine):
+    heard = []
+
+    async def main():
+        client = client_context()
+        async with pair(loop, client=client) as (ours, theirs):
+            client._msg_callback = lambda *args: heard.append("first")
+            ours.transport.write(b"hello")
+            await theirs.until(lambda: theirs.data == b"hello")
+            assert heard == []  # OpenSSL takes it over when the connection is made
+            async with pair(loop, client=client) as (other, _):
+                assert set(heard) == {"first"}
+                client._msg_callback = lambda *args: heard.append("second")
+                heard.clear()
+                other.transport.write(b"hello")
+                assert set(heard) == {"second"}
+                client._msg_callback = None
+                heard.clear()
+                other.transport.write(b"hello")
+                assert heard == []
+
+    run(loop, main())
+
+
+@pytest.mark.ours("stock writes at once")
+def test_what_is_not_an_exception_at_the_end_of_a_callback_is_reported(loop, engine):
+    told, failing = [], []
+
+    class Fails(ssl.SSLObject):
+        def write(self, data):
+            if failing:
+                raise asyncio.CancelledError("mine")
+            return super().write(data)
+
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+
+    async def main():
+        context = client_context(sslobject_class=Fails)
+        async with pair(loop, client=context) as (ours, theirs):
+            for i in range(3):  # so that its writes are known to come in groups
+                ours.transport.write(b"a")
+                ours.transport.write(b"b")
+                await theirs.until(lambda i=i: len(theirs.data) == 2 * i + 2)
+            failing.append(True)
+            ours.transport.write(b"c")
+            ours.transport.write(b"d")
+            await asyncio.sleep(0)
+            failing.clear()
+            assert [type(context["exception"]) for context in told] == [asyncio.CancelledError]
+
+    run(loop, main())
