@@ -52,8 +52,8 @@ close_conn(ca_backend *be, conn *c)
     close(c->peer);
 }
 
-/* As turn(); some time after a ring is closed a signal of the kernel's own ends
- * a wait of the thread that made it. */
+/* As turn(); some time after a ring is closed a signal of the kernel's own
+ * ends a wait of the thread that made it. */
 static void
 patient_turn(ca_backend *be, int64_t timeout_ns, ca_dnode *done)
 {
