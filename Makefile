@@ -21,9 +21,9 @@ PIP = -m pip --disable-pip-version-check
 STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
-.PHONY: help try test setup build unit next venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench figures stress instructions \
-        libraries uvloop docs dist wheels clean
+.PHONY: help try test setup build unit next refleaks venv pytest sanitized ctest asan tsan \
+        lint format shape layers stubtest bench netbench figures stress tlsstress \
+        instructions libraries uvloop docs dist wheels clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -63,6 +63,17 @@ next:  ## the unit tests on the Python to come: make next NEXT=python3.15 K=time
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
 	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+refleaks: VENV = build/venv/refleaks
+refleaks: NEXT = python3.14d
+refleaks:  ## the unit tests over and over on a debug build, counting references: make refleaks K=fd
+	@tools/find-python.sh "$(NEXT)" > /dev/null || \
+		{ echo "make refleaks: nothing is tested; NEXT=... names a debug build" >&2; exit 1; }
+	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && PYTHONPATH=$(CURDIR)/tests/leaks $(PYTEST) -p refhunt $(CURDIR)/tests/unit \
+		$(if $(K),-k "$(K)")
 
 # ------------------------------------------- C below the Python line, alone
 
@@ -151,6 +162,11 @@ stress:  ## thousands of connections, slow readers, resets, no descriptors: noth
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	$(VENV)/bin/python -P benchmarks/stress.py $(ARGS)
+
+tlsstress:  ## the same for TLS: connections in sequence, transfers by hash, idle ones, trickles
+	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	$(VENV)/bin/python -P benchmarks/tlsstress.py $(ARGS)
 
 instructions:  ## instructions of hot paths, counted by valgrind, against their ceilings
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/bench.txt

@@ -19,6 +19,7 @@ from casyncio._accelerate import Replacement
 _streams: Any = _stock
 
 
+@_native.adopt
 class StreamReader(  # type: ignore[misc]  # fields are more exact than stock's
     _native.StreamReader, asyncio.StreamReader, metaclass=Replacement
 ):
@@ -27,6 +28,7 @@ class StreamReader(  # type: ignore[misc]  # fields are more exact than stock's
     _replaces = asyncio.StreamReader
 
 
+@_native.adopt
 class StreamWriter(  # type: ignore[misc]
     _native.StreamWriter, asyncio.StreamWriter, metaclass=Replacement
 ):

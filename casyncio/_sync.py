@@ -137,7 +137,7 @@ class _Saved:
 
 if TYPE_CHECKING or _is_ours(locks.Lock):
 
-    @_native.adopt_sync
+    @_native.adopt
     class Lock(_native.Lock, _Saved, locks.Lock, metaclass=Replacement):
         """asyncio's Lock, in C: ``async with lock``, first come, first served."""
 
@@ -150,7 +150,7 @@ else:
 
 if TYPE_CHECKING or _is_ours(locks.Event):
 
-    @_native.adopt_sync
+    @_native.adopt
     class Event(_native.Event, _Saved, locks.Event, metaclass=Replacement):
         """asyncio's Event, in C: a flag that tasks wait for."""
 
@@ -164,7 +164,7 @@ else:
 
 if TYPE_CHECKING or _is_ours(locks.BoundedSemaphore):
 
-    @_native.adopt_sync
+    @_native.adopt
     class Semaphore(_native.Semaphore, _Saved, locks.Semaphore, metaclass=Replacement):
         """asyncio's Semaphore, in C: at most ``value`` tasks have it at a time.
 
@@ -175,7 +175,7 @@ if TYPE_CHECKING or _is_ours(locks.BoundedSemaphore):
         _replaces: Any = locks.Semaphore
         _saved: tuple[str, ...] = ("_waiters", "_value")
 
-    @_native.adopt_sync
+    @_native.adopt
     class BoundedSemaphore(
         _native.BoundedSemaphore, Semaphore, locks.BoundedSemaphore, metaclass=Replacement
     ):
@@ -193,7 +193,7 @@ else:
 
 if TYPE_CHECKING or (_is_ours(queues.LifoQueue) and _is_ours(queues.PriorityQueue)):
 
-    @_native.adopt_sync
+    @_native.adopt
     class Queue(_native.Queue, _Saved, queues.Queue, metaclass=Replacement):
         """asyncio's Queue, in C: first in, first out; at most ``maxsize`` items unless that is 0.
 
@@ -212,14 +212,14 @@ if TYPE_CHECKING or (_is_ours(queues.LifoQueue) and _is_ours(queues.PriorityQueu
             "_is_shutdown",
         )
 
-    @_native.adopt_sync
+    @_native.adopt
     class LifoQueue(Queue, queues.LifoQueue, metaclass=Replacement):
         """asyncio's LifoQueue, in C: last in, first out."""
 
         __module__ = "casyncio"
         _replaces: Any = queues.LifoQueue
 
-    @_native.adopt_sync
+    @_native.adopt
     class PriorityQueue(Queue, queues.PriorityQueue, metaclass=Replacement):
         """asyncio's PriorityQueue, in C: the smallest item first."""
 

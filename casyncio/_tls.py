@@ -7,6 +7,8 @@ running Python, inherited; here is what differs from it, and the choice of the e
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 from asyncio import sslproto
 from asyncio.log import logger
@@ -28,6 +30,7 @@ _StockProtocol: Any = _sslproto.SSLProtocol
 _StockTransport: Any = _sslproto._SSLProtocolTransport
 
 _ENGINES = ("native", "membio", "stock")
+_MOST_TRAILING = 1 << 20  # bytes
 _STATES = ("UNWRAPPED", "DO_HANDSHAKE", "WRAPPED", "FLUSHING", "SHUTDOWN")
 
 # What is inherited, and what of it is overridden: a Python without one of them gets its own TLS.
@@ -147,11 +150,33 @@ class Connection(_Tls, _StockProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._write_backlog = _NOTHING
+        self._upgrades = not kwargs.get("call_connection_made", True)  # it is start_tls()'s
+        self._trailing = 0  # bytes that came after close(), which nobody will read
+        self._context = contextvars.copy_context()
         # What a message callback raises comes out of the methods of SSLObject.
         watched = getattr(self._sslcontext, "_msg_callback", None) is not None
         plain = type(self._sslobj) is ssl.SSLObject and not watched
         if _engine == "native" and plain and self._attach_engine():
             self._incoming = self._outgoing = _NOTHING
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        """Shaken hands, or not: tell whoever waits.
+
+        After start_tls() the protocol hears nothing before that has returned: it would not know
+        the transport to answer on, and answer in the clear.
+        """
+        first = self._upgrades and handshake_exc is None
+        self._app_reading_paused = first
+        try:
+            super()._on_handshake_complete(handshake_exc)
+        finally:
+            if first:
+                self._app_reading_paused = False
+                self._loop.call_soon(self._do_read)
+
+    def _resume_reading(self) -> None:
+        # What waits is delivered in the context of the connection, whoever resumes it.
+        self._context.run(super()._resume_reading)
 
     def _get_app_transport(self) -> Any:
         if self._app_transport is None:
@@ -170,18 +195,27 @@ class Connection(_Tls, _StockProtocol):
             transport._ssl_protocol = None  # else the protocol may hold it in a cycle
 
     def _do_shutdown(self) -> None:
-        failure = self._failure or self._drain_all()  # what was written goes before close_notify
+        # What was written goes before close_notify.
+        failure = self._failure or self._tried(self._drain) or self._tried(self._skip_trailing)
         self._failure = None
         (self._on_shutdown_complete(failure) if failure else super()._do_shutdown())
 
     def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None:
         if shutdown_exc is None:
-            shutdown_exc = self._drain_all()  # the transport below sends it before it closes
+            shutdown_exc = self._tried(self._drain)  # the transport below sends it before it closes
         super()._on_shutdown_complete(shutdown_exc)
 
-    def _drain_all(self) -> Exception | None:
+    def _skip_trailing(self) -> None:
+        # What the peer sent before it heard of the end is for nobody. OpenSSL would call it an
+        # error, and what was written last might be lost with the connection. A peer that goes on
+        # sending for ever is not listened to for ever.
+        if self._trailing < _MOST_TRAILING:
+            with contextlib.suppress(ssl.SSLZeroReturnError):  # its close_notify came as well
+                self._trailing += self._skip()
+
+    def _tried(self, method: Any) -> Exception | None:
         try:
-            self._drain()
+            method()
         except Exception as exc:
             return exc
         return None

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/ring.h"
 #include "py/context.h"
+#include "py/spare.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
 #include "reactor/signals.h"
@@ -67,7 +68,10 @@ typedef struct CaLoop {
     size_t queued_before;              /* callbacks that were ready when the
                                           last look at descriptors was over */
     char *read_buffer;                /* owned; NULL until a transport reads */
+    ca_spares spares;                  /* for received messages */
     char *tls_buffers;                 /* owned; see transport/tls.h */
+    char *tls_spare;                   /* owned; for records, or NULL */
+    size_t tls_spare_cap;
     void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */

@@ -1,6 +1,7 @@
 /* module.c - birth and death of the extension; no behaviour lives here. */
 #include "module/imports.h"
 #include "module/types.h"
+#include "py/adopt.h"
 #include "py/context.h"
 #include "py/freelist.h"
 #include "py/sockobj.h"
@@ -168,20 +169,21 @@ module_py_use_late_result(PyObject *module, PyObject *function)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(adopt_sync_doc,
-"adopt_sync(cls, /)\n--\n\n"
+PyDoc_STRVAR(adopt_doc,
+"adopt(cls, /)\n--\n\n"
 "Give a class that derives from one of ours its native methods once more, as\n"
-"its own: the interpreter calls those by a shorter way.");
+"its own: the interpreter calls those by a shorter way.  Returns the class.");
 
 static PyObject *
-module_py_adopt_sync(PyObject *module, PyObject *cls)
+module_py_adopt(PyObject *module, PyObject *cls)
 {
-    ca_state *st = PyModule_GetState(module);
     if (!PyType_Check(cls)) {
         PyErr_SetString(PyExc_TypeError, "a class was expected");
         return NULL;
     }
-    return ca_sync_adopt(st, (PyTypeObject *)cls) < 0 ? NULL : Py_NewRef(cls);
+    ca_state *st = PyModule_GetState(module);
+    return ca_adopt(st, module, (PyTypeObject *)cls) < 0 ? NULL
+                                                         : Py_NewRef(cls);
 }
 
 PyDoc_STRVAR(use_sync_doc,
@@ -219,7 +221,7 @@ PyDoc_STRVAR(use_combining_doc,
 
 static PyMethodDef module_methods[] = {
     {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
-    {"adopt_sync", module_py_adopt_sync, METH_O, adopt_sync_doc},
+    {"adopt", module_py_adopt, METH_O, adopt_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
     {"use_transports", module_py_use_transports, METH_VARARGS,
      use_transports_doc},
@@ -331,6 +333,8 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_fileno),
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
+    offsetof(ca_state, SpecialType),
+    offsetof(ca_state, BoundType),
     offsetof(ca_state, StopType),
     offsetof(ca_state, stop_true),
     offsetof(ca_state, no_args),
@@ -387,6 +391,7 @@ module_free(void *module)
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->stops);
+    ca_freelist_clear(&st->bounds);
     ca_freelist_clear(&st->combine_calls);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);

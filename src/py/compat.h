@@ -95,6 +95,14 @@ PyLong_AsInt(PyObject *number)
 }
 #endif
 
+/* Whether `async with` makes bound methods of __aenter__ and __aexit__ before
+ * it calls them, also of methods in C. */
+#if PY_VERSION_HEX < 0x030E0000
+enum { CA_SPECIALS_ARE_BOUND = 1 };
+#else
+enum { CA_SPECIALS_ARE_BOUND = 0 };
+#endif
+
 /* What WriteTransport.writelines() is: b"".join() and write(), or a way of its
  * own with words of its own. */
 #if PY_VERSION_HEX < 0x030C0000
@@ -153,6 +161,15 @@ ca_object_get_method(PyObject *op, PyObject *name, PyObject **found)
                        : Py_XNewRef(bound);
     Py_XDECREF(bound);
     return is_method;
+}
+
+/* The content of a bytes object that nobody else has was changed. */
+static inline void
+ca_bytes_forget_hash(PyObject *op)
+{
+    _Py_COMP_DIAG_PUSH _Py_COMP_DIAG_IGNORE_DEPR_DECLS((PyBytesObject *)op)
+        ->ob_shash = -1;
+    _Py_COMP_DIAG_POP
 }
 
 /* Whether weak references to the object may exist. */

@@ -135,6 +135,8 @@ typedef struct ca_state {
     PyTypeObject *StreamType;          /* NULL: stock's transports are used */
     PyTypeObject *AcceptorType;
     PyObject *SocketTransport;         /* strong; class of _transports.py */
+    unsigned int transport_version;    /* of that class, when it was asked */
+    bool transport_plain;              /* and what it said, see stream.h */
     PyObject *StockSocketTransport;    /* strong; selector_events' class */
     PyObject *StockTransport;          /* strong; asyncio's Transport that has
                                           flow control */
@@ -196,6 +198,10 @@ typedef struct ca_state {
     PyObject *kw_msg;
 
     ca_sync_state sync;
+
+    PyTypeObject *SpecialType;         /* strong; see py/special.h */
+    PyTypeObject *BoundType;           /* strong */
+    ca_freelist bounds;
 
     PyTypeObject *StopType;            /* strong; see py/stop.h */
     PyObject *stop_true;               /* strong; the one that says True */

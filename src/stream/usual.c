@@ -1,6 +1,8 @@
 /* usual.c - see usual.h. */
 #include "stream/usual.h"
 
+#include "py/adopt.h"
+
 /* Everything of an object of that kind that native code stands for: first the
  * methods, then what is a data descriptor, which no instance can hide. */
 static const int reader_names[] = {
@@ -81,7 +83,8 @@ ca_usual_ask(const ca_state *st, ca_usual_kind kind, ca_usual *self,
     for (Py_ssize_t i = 0; self->inherits && i < kinds[kind].count; i++) {
         PyObject *found = PyObject_GetAttr(type,
                                            st->names[kinds[kind].names[i]]);
-        self->inherits = found == PyTuple_GET_ITEM(known, i);
+        self->inherits = found != NULL &&
+                         ca_adopted_is_same(PyTuple_GET_ITEM(known, i), found);
         Py_XDECREF(found);
     }
     PyErr_Clear();                     /* a metaclass that refuses */

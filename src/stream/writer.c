@@ -39,6 +39,15 @@ is_usual(CaWriter *self)
 
 /* ---- to the transport ---- */
 
+static PyObject *
+write_plainly(CaStream *transport, PyObject *data)
+{
+    Py_INCREF(transport);
+    int result = ca_stream_write(transport, data);
+    Py_DECREF(transport);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* transport.method(data) for writer.method(data). */
 static PyObject *
 hand_down(CaWriter *self, int method, PyObject *const *args, Py_ssize_t nargs,
@@ -48,6 +57,10 @@ hand_down(CaWriter *self, int method, PyObject *const *args, Py_ssize_t nargs,
                                         nargs, kwnames);
     if (data == NULL || self->transport == NULL || !is_usual(self)) {
         return stock(self, method, args, nargs, kwnames);
+    }
+    if (method == CA_STR_write &&
+        ca_stream_is_plain(self->st, self->transport)) {
+        return write_plainly((CaStream *)self->transport, data);
     }
     PyObject *stack[2] = {Py_NewRef(self->transport), data};
     PyObject *done = PyObject_VectorcallMethod(
@@ -144,10 +157,13 @@ usual_protocol_borrow(CaWriter *self)
                : NULL;
 }
 
-/* Whether the transport is closing: 1, 0 or -1. */
+/* Whether the transport is closing: 1, 0 or -1.  May run Python. */
 static int
 transport_is_closing(CaWriter *self)
 {
+    if (ca_stream_is_plain(self->st, self->transport)) {
+        return ((CaStream *)self->transport)->closing;
+    }
     PyObject *answer = ask_transport(self, CA_STR_is_closing);
     int closing = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);

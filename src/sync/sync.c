@@ -2,6 +2,7 @@
 #include "sync/sync.h"
 
 #include "loop/overrides.h"
+#include "py/adopt.h"
 #include "py/args.h"
 #include "task/registry.h"
 
@@ -158,41 +159,6 @@ ca_sync_clear_state(ca_state *st)
     }
 }
 
-static int
-adopt_methods(PyTypeObject *cls, PyMethodDef *def)
-{
-    for (; def != NULL && def->ml_name != NULL; def++) {
-        PyObject *descr = PyDescr_NewMethod(cls, def);
-        int result = descr == NULL ? -1
-                                   : PyObject_SetAttrString(
-                                         (PyObject *)cls, def->ml_name, descr);
-        Py_XDECREF(descr);
-        if (result < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-int
-ca_sync_adopt(ca_state *st, PyTypeObject *cls)
-{
-    PyTypeObject *const natives[] = {
-        st->sync.LockType,
-        st->sync.EventType,
-        st->sync.SemaphoreType,
-        st->sync.BoundedSemaphoreType, /* over its base's */
-        st->sync.QueueType,
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(natives); i++) {
-        if (natives[i] != NULL && PyType_IsSubtype(cls, natives[i]) &&
-            adopt_methods(cls, natives[i]->tp_methods) < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* ---- plain or not ---- */
 
 /* What the name means where nobody overrides it; NULL without an exception
@@ -211,16 +177,6 @@ own_attribute(const ca_state *st, const ca_sync_face *face, const char *name)
     return found;
 }
 
-/* The same object, or the same native method, adopted. */
-static bool
-is_same(PyObject *own, PyObject *found)
-{
-    return own == found || (Py_IS_TYPE(own, &PyMethodDescr_Type) &&
-                            Py_IS_TYPE(found, &PyMethodDescr_Type) &&
-                            ((PyMethodDescrObject *)own)->d_method ==
-                                ((PyMethodDescrObject *)found)->d_method);
-}
-
 bool
 ca_sync_has_own(CaSync *self, const ca_sync_face *face, const char *name)
 {
@@ -229,7 +185,8 @@ ca_sync_has_own(CaSync *self, const ca_sync_face *face, const char *name)
     if (found == NULL) {
         PyErr_Clear();
     }
-    bool result = own != NULL && found != NULL && is_same(own, found);
+    bool result = own != NULL && found != NULL &&
+                  ca_adopted_is_same(own, found);
     Py_XDECREF(own);
     Py_XDECREF(found);
     return result;

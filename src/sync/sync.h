@@ -88,11 +88,6 @@ int ca_sync_init(ca_state *st);
 int ca_sync_visit_state(const ca_state *st, visitproc visit, void *arg);
 void ca_sync_clear_state(ca_state *st);
 
-/* Give a class derived from one of ours its native methods as its own; 0 or
- * -1.  The interpreter's shortcuts for methods of C ask whether an object is
- * exactly of the type that a method was made for. */
-int ca_sync_adopt(ca_state *st, PyTypeObject *cls);
-
 /* ---- plain or not ---- */
 
 /* One per native type: what its code stands for. */

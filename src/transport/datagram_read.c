@@ -73,7 +73,8 @@ static int
 add(CaDatagram *self, ca_batch *batch, const char *bytes, size_t nbytes,
     const struct sockaddr *from, socklen_t length)
 {
-    PyObject *data = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)nbytes);
+    PyObject *data = ca_spares_take(&self->loop->spares, bytes,
+                                    (Py_ssize_t)nbytes);
     PyObject *address = data == NULL
                             ? NULL
                             : ca_peers_address(&self->peers, from, length);
@@ -87,10 +88,10 @@ add(CaDatagram *self, ca_batch *batch, const char *bytes, size_t nbytes,
 }
 
 static void
-release(ca_batch *batch)
+release(CaLoop *loop, ca_batch *batch)
 {
     for (int i = 0; i < batch->count; i++) {
-        Py_DECREF(batch->data[i]);
+        ca_spares_give(&loop->spares, batch->data[i]);
         Py_DECREF(batch->from[i]);
     }
     batch->count = 0;
@@ -286,7 +287,7 @@ call_and_send(CaDatagram *self, const CaLoop *loop, const ca_batch *batch,
 /* Deliver a batch, and let go of it; the context is entered.  0, or -1 with
  * the exception of the protocol. */
 static int
-deliver(CaDatagram *self, const CaLoop *loop, ca_batch *batch)
+deliver(CaDatagram *self, CaLoop *loop, ca_batch *batch)
 {
     int next = 0;
     int result = batch->count == 0 ? 0
@@ -294,7 +295,7 @@ deliver(CaDatagram *self, const CaLoop *loop, ca_batch *batch)
     if (next < batch->count || self->kept != NULL) {
         result = keep_rest(self, batch, next, result);
     }
-    release(batch);
+    release(loop, batch);
     return result;
 }
 
@@ -326,7 +327,7 @@ ca_datagram_read(CaDatagram *self)
     int err = self->kept != NULL ? take_kept(self, &batch)
                                  : receive(self, loop, &batch);
     if (err < 0 && PyErr_Occurred()) {
-        release(&batch);
+        release(loop, &batch);
         return -1;
     }
     if (err == 0) {

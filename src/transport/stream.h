@@ -88,6 +88,8 @@ typedef struct {
     bool blocked;                      /* POLL_OUT is watched */
     bool protocol_paused;
     bool lost;
+    bool tampered;                     /* an attribute hides a method that
+                                          ca_stream_is_plain() is about */
 } CaStream;
 
 extern const ca_watcher_vt ca_stream_watcher_vt;
@@ -203,6 +205,29 @@ void ca_stream_drop_output(CaStream *self);
 int ca_stream_flush(CaStream *self);
 int ca_stream_flush_held(ca_held *held);
 
+/* transport.write(data) of a plain one; 0 or -1.  May run Python. */
+int ca_stream_write(CaStream *self, PyObject *data);
+
+/* Whether write() and is_closing() of the class are ours: asked, and
+ * remembered for as long as the class is the same. */
+bool ca_stream_ask_class(ca_state *st);
+
+/* Whether `transport` is one of ours with our write() and is_closing(), so
+ * that both can be done without calling them. */
+static inline bool
+ca_stream_is_plain(ca_state *st, PyObject *transport)
+{
+    const PyTypeObject *type = Py_TYPE(transport);
+    if ((PyObject *)type != st->SocketTransport ||
+        ((CaStream *)transport)->tampered) {
+        return false;
+    }
+    return type->tp_version_tag != 0 &&
+                   type->tp_version_tag == st->transport_version
+               ? st->transport_plain
+               : ca_stream_ask_class(st);
+}
+
 /* Write bytes that somebody else owns; 0 or -1.  May run Python. */
 int ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes);
 
@@ -215,6 +240,8 @@ int ca_stream_set_protocol(CaStream *self, PyObject *protocol);
 /* Call protocol.pause_writing() or resume_writing() if it is due; 0 or -1. */
 int ca_stream_maybe_pause(CaStream *self);
 int ca_stream_maybe_resume(CaStream *self);
+
+PyObject *ca_stream_py_is_closing(PyObject *op, PyObject *none);
 
 extern PyMethodDef ca_stream_read_methods[];
 extern PyMethodDef ca_stream_write_methods[];

@@ -228,8 +228,8 @@ PyDoc_STRVAR(is_closing_doc,
 "is_closing($self)\n--\n\n"
 "Return whether the transport is closing or closed.");
 
-static PyObject *
-stream_py_is_closing(PyObject *op, PyObject *Py_UNUSED(none))
+PyObject *
+ca_stream_py_is_closing(PyObject *op, PyObject *Py_UNUSED(none))
 {
     return PyBool_FromLong(((CaStream *)op)->closing);
 }
@@ -237,7 +237,7 @@ stream_py_is_closing(PyObject *op, PyObject *Py_UNUSED(none))
 PyMethodDef ca_stream_close_methods[] = {
     {"close", stream_py_close, METH_NOARGS, close_doc},
     {"abort", stream_py_abort, METH_NOARGS, abort_doc},
-    {"is_closing", stream_py_is_closing, METH_NOARGS, is_closing_doc},
+    {"is_closing", ca_stream_py_is_closing, METH_NOARGS, is_closing_doc},
     {"_leave_server", stream_py__leave_server, METH_NOARGS,
      _leave_server_doc},
     {"_force_close", stream_py__force_close, METH_O, _force_close_doc},

@@ -181,12 +181,13 @@ read_data(CaStream *self)
             return fed > 0 ? 0 : ca_stream_fail(self, RECEIVED_FAILED);
         }
     }
-    PyObject *data = PyBytes_FromStringAndSize(buffer, n);
+    ca_spares *spares = &self->loop->spares;
+    PyObject *data = ca_spares_take(spares, buffer, n);
     if (data == NULL) {
         return ca_stream_fail(self, READ_FAILED);
     }
     PyObject *done = ca_stream_call(self, CA_STR_data_received, data);
-    Py_DECREF(data);
+    ca_spares_give(spares, data);
     if (done == NULL) {
         return ca_stream_fail(self, RECEIVED_FAILED);
     }

@@ -364,23 +364,33 @@ write_object(CaStream *self, PyObject *data)
 
 /* In stock's words, which are not those of every Python: its write() looks at
  * the data first.  It gets no transport, lest it do more than that. */
-static PyObject *
+static int
 refuse_type(const CaStream *self, PyObject *data)
 {
     const ca_state *st = ca_state_of_type(Py_TYPE(self));
     if (st == NULL) {
-        return NULL;
+        return -1;
     }
     PyObject *done = ca_stock_call(st->StockSocketTransport,
                                    st->names[CA_STR_write], Py_None, &data, 1,
                                    NULL);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
-        return NULL;
+        return -1;
     }
     Py_XDECREF(done);
     PyErr_SetString(PyExc_TypeError,
                     "data argument must be a bytes-like object");
-    return NULL;
+    return -1;
+}
+
+int
+ca_stream_write(CaStream *self, PyObject *data)
+{
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
+        !PyMemoryView_Check(data)) {
+        return refuse_type(self, data);
+    }
+    return check_writable(self, "write") < 0 ? -1 : write_object(self, data);
 }
 
 PyDoc_STRVAR(write_doc,
@@ -404,14 +414,32 @@ stream_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (data == NULL) {
         return NULL;
     }
-    if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
-        !PyMemoryView_Check(data)) {
-        return refuse_type(self, data);
-    }
-    if (check_writable(self, "write") < 0 || write_object(self, data) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return ca_stream_write(self, data) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* The method of the class is that function. */
+static bool
+is_method(PyObject *cls, PyObject *name, PyCFunction function)
+{
+    PyObject *found = PyObject_GetAttr(cls, name);
+    bool same = found != NULL && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
+                ((PyMethodDescrObject *)found)->d_method->ml_meth == function;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return same;
+}
+
+bool
+ca_stream_ask_class(ca_state *st)
+{
+    PyObject *cls = st->SocketTransport;
+    st->transport_plain = is_method(
+                              cls, st->names[CA_STR_write],
+                              (PyCFunction)(void (*)(void))stream_py_write) &&
+                          is_method(cls, st->names[CA_STR_is_closing],
+                                    ca_stream_py_is_closing);
+    st->transport_version = ((PyTypeObject *)cls)->tp_version_tag;
+    return st->transport_plain;
 }
 
 PyDoc_STRVAR(writelines_doc,

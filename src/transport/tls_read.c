@@ -471,6 +471,26 @@ tls_py__do_read(PyObject *op, PyObject *Py_UNUSED(none))
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(_skip_doc,
+"_skip($self)\n--\n\n"
+"Decrypt what there is for nobody; return how many bytes that were.");
+
+static PyObject *
+tls_py__skip(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaTls *self = (CaTls *)op;
+    if (ca_tls_check_ready(self) < 0) {
+        return NULL;
+    }
+    char *plain = ca_tls_plain(self->loop);
+    Py_ssize_t end = plain == NULL ? CA_TLS_ERROR : 1;
+    size_t skipped = 0;
+    while (end > 0 && !self->broken && !ca_tls_missing(self->sslobj)) {
+        skipped += fill(self, plain, CA_READ_BUFFER_SIZE, &end);
+    }
+    return end == CA_TLS_ERROR ? NULL : PyLong_FromSize_t(skipped);
+}
+
 PyDoc_STRVAR(_control_ssl_reading_doc,
 "_control_ssl_reading($self)\n--\n\n"
 "Pause or resume the transport below, as the marks say.");
@@ -504,6 +524,7 @@ PyMethodDef ca_tls_read_methods[] = {
     {"buffer_updated", tls_py_buffer_updated, METH_O, buffer_updated_doc},
     {"_feed", tls_py__feed, METH_O, _feed_doc},
     {"_do_read", tls_py__do_read, METH_NOARGS, _do_read_doc},
+    {"_skip", tls_py__skip, METH_NOARGS, _skip_doc},
     {"_control_ssl_reading", tls_py__control_ssl_reading, METH_NOARGS,
      _control_ssl_reading_doc},
     {"_get_read_buffer_size", tls_py__get_read_buffer_size, METH_NOARGS,

@@ -88,6 +88,9 @@ def test_a_row_that_is_lost_or_in_doubt_is_marked():
     assert figures.cell(lost, "casyncio") == "×1.50 ▼"
     doubt = row(asyncio=[100, 100, 100], uvloop=[200, 200, 200], casyncio=[210, 190, 220])
     assert figures.cell(doubt, "casyncio") == "×2.1 ?"
+    shown_less = row(asyncio=[100, 50, 100], uvloop=[180, 100, 200], casyncio=[170, 110, 210])
+    shown_less["cells"]["casyncio"][1] = {"failed": "boom"}
+    assert figures.cell(shown_less, "casyncio") == "×1.90 ▼ ?"
     led = row(asyncio=[100], uvloop=[200], casyncio=[400], acc=[800], c_epoll=[900])
     assert [figures.cell(led, who) for who in led["cells"]] == [
         "100", "×2.0", "×4.0", "×8.0", "×9.0"
@@ -128,3 +131,13 @@ def test_tables_and_picture_are_written_from_the_last_results(tmp_path, monkeypa
 def test_a_readme_without_a_place_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="no place for loop"):
         figures.insert("text", "loop", "table")
+
+
+def test_results_without_casyncio_are_not_written(tmp_path, monkeypatch):
+    data = {"machine": MACHINE, "workloads": {"program_crawler": row(asyncio=[1], casyncio=[None])}}
+    (tmp_path / "programs.json").write_text(json.dumps(data))
+    monkeypatch.setattr(figures, "README", tmp_path / "README.md")
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    with pytest.raises(SystemExit, match="ran nowhere"):
+        figures.main(["--render", "--only", "programs"])
+    assert not (tmp_path / "README.md").exists()

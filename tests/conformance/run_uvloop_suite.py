@@ -98,7 +98,7 @@ def main():
     ap.add_argument("--backend", help="sets CASYNCIO_BACKEND")
     ap.add_argument("-k", action="append", default=[], help="only ids that contain this")
     ap.add_argument("-j", type=int, default=2)
-    ap.add_argument("--timeout", type=float, default=60.0, help="seconds per test")
+    ap.add_argument("--timeout", type=float, default=90.0, help="seconds per test")
     ap.add_argument("--show", action="store_true", help="print tracebacks")
     args = ap.parse_args()
     try:

@@ -6,6 +6,7 @@ import importlib
 import pathlib
 import re
 import shlex
+import types
 
 import pytest
 
@@ -18,7 +19,11 @@ GUIDES = ("docs/tour.md", "docs/adding-a-backend.md", "CONTRIBUTING.md", "benchm
 # Where a reader looks for a file that is named without its folder.
 PLACES = (".", "src", "src/backend", "casyncio/_bench", "benchmarks", "tests/unit")
 SUFFIXES = "c|h|py|pyi|md|toml|sh|txt"
-PYTHONS = {*dir(asyncio.AbstractEventLoop), *dir(asyncio.TimerHandle)}
+PYTHONS = {
+    name
+    for of in (asyncio.AbstractEventLoop, asyncio.TimerHandle, types.CoroutineType)
+    for name in dir(of)
+}
 
 
 def named_files(text):
@@ -28,7 +33,7 @@ def named_files(text):
 
 
 def named_functions(text):
-    """The C functions that a text names; Python's have a dot, or belong to asyncio's loop."""
+    """The C functions that a text names; Python's have a dot, or are well-known methods."""
     return [name for name in re.findall(r"`(\w+)\(\)`", text) if name not in PYTHONS]
 
 

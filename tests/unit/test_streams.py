@@ -335,6 +335,36 @@ def test_drain_honours_a_protocol_and_a_transport_of_the_programs_own(loop):
     assert transport.is_closing.call_count >= 2
 
 
+@pytest.mark.parametrize("where", ["instance", "class"])
+def test_a_transport_whose_methods_are_replaced_is_called(loop, pair, monkeypatch, where):
+    _, writer, peer = pair
+    transport = writer.transport
+    write, closing, seen = transport.write, mock.Mock(return_value=False), []
+    place = transport if where == "instance" else type(transport)
+
+    async def send(data):
+        writer.write(data)
+        await writer.drain()
+
+    def write_twice(*args):
+        seen.append(args[-1])
+        write(args[-1] * 2)
+
+    loop.run_until_complete(send(b"a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "write", write_twice)
+        patch.setattr(place, "is_closing", closing)
+        loop.run_until_complete(send(b"b"))
+        assert seen == [b"b"] and closing.called
+    loop.run_until_complete(send(b"c"))
+    with pytest.raises(TypeError, match="bytes-like object"):
+        writer.write(1)
+    received = b""
+    while len(received) < 4:
+        received += peer.recv(4)
+    assert received == b"abbc" and seen == [b"b"]
+
+
 def test_they_work_on_asyncios_loop_and_in_debug_mode(new_stock, new_loop):
     async def main():
         async def handler(reader, writer):

@@ -1,14 +1,18 @@
-"""What changes during a connection or between connections: keys, handshakes, sessions, names."""
+"""Keys, handshakes, sessions and names that change; the end; upgrades; contexts; bounds."""
 
 import asyncio
 import contextlib
+import contextvars
 import hashlib
 import random
+import socket
 import ssl
+import threading
+import time
 
 import pytest
 from tls_openssl import Library
-from tls_peers import client_context, server_context
+from tls_peers import client_context, peer, server_context
 from tls_protocols import Recorder, pair, run
 
 BOTH_VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -369,3 +373,209 @@ def test_what_is_not_an_exception_at_the_end_of_a_callback_is_reported(loop, eng
             assert [type(context["exception"]) for context in told] == [asyncio.CancelledError]
 
     run(loop, main())
+
+
+# ---- the end ----
+
+
+def shake(sock, context):
+    """Shake hands as a server, by memory; return the object and its BIOs."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sslobj = context.wrap_bio(incoming, outgoing, server_side=True)
+    while True:
+        try:
+            sslobj.do_handshake()
+            return sslobj, incoming, outgoing
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(65536))
+
+
+@pytest.mark.ours("stock makes it an error")
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_comes_after_close_is_for_nobody_and_no_error(loop, engine, paused):
+    received = []
+
+    def handle(sock):
+        sslobj, incoming, outgoing = shake(sock, server_context())
+        sslobj.write(b"before")
+        sock.sendall(outgoing.read())
+        while True:  # until its close_notify is here
+            try:
+                data = sslobj.read()
+                if not data:
+                    break
+                received.append(data)
+            except ssl.SSLWantReadError:
+                incoming.write(sock.recv(65536))
+        sslobj.write(b"trailing" * 1000)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            sslobj.unwrap()
+        sock.sendall(outgoing.read())
+        assert sock.recv(1) == b""
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        if paused:
+            ours.transport.pause_reading()
+        else:
+            await ours.until(lambda: ours.data)
+        ours.transport.write(b"the last")
+        ours.transport.close()
+        assert await ours.lost is None
+        assert ours.data == (b"" if paused else b"before")
+
+    with peer(handle) as address:
+        run(loop, main(address))
+    assert b"".join(received) == b"the last"
+
+
+# ---- start_tls() ----
+
+
+@pytest.mark.ours("stock delivers before the transport is known")
+def test_nothing_is_delivered_before_start_tls_has_returned(loop, engine):
+    answers = []
+
+    class Upgrading(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.pause_reading()
+            self.task = loop.create_task(self.upgrade())
+
+        async def upgrade(self):
+            self.transport = await loop.start_tls(
+                self.transport, self, server_context(), server_side=True
+            )
+
+        def data_received(self, data):
+            self.transport.write(data)
+
+    async def main():
+        listener = await loop.create_server(lambda: Upgrading(loop), "127.0.0.1", 0)
+
+        def client():
+            with socket.create_connection(listener.sockets[0].getsockname(), 30) as sock:
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                sslobj = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+                while True:
+                    try:
+                        sslobj.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        sock.sendall(outgoing.read())
+                        incoming.write(sock.recv(65536))
+                sslobj.write(b"hello")  # leaves with the end of the handshake
+                sock.sendall(outgoing.read())
+                while not answers:
+                    with contextlib.suppress(ssl.SSLWantReadError):
+                        answers.append(sslobj.read())
+                        break
+                    incoming.write(sock.recv(65536))
+
+        await loop.run_in_executor(None, client)
+        listener.close()
+
+    run(loop, main())
+    assert answers == [b"hello"]
+
+
+# ---- contexts ----
+
+WHO = contextvars.ContextVar("who", default="nobody")
+
+
+@pytest.mark.ours("stock uses the caller's")
+def test_what_waited_is_delivered_in_the_context_of_the_connection(loop, engine):
+    heard = []
+
+    class Listening(Recorder):
+        def data_received(self, data):
+            heard.append(WHO.get())
+            super().data_received(data)
+
+    async def main():
+        WHO.set("connection")
+        async with pair(loop, Listening) as (ours, theirs):
+            ours.transport.pause_reading()
+            theirs.transport.write(b"hello")
+            await asyncio.sleep(0.1)
+            WHO.set("somebody")
+            ours.transport.resume_reading()
+            await ours.until(lambda: ours.data == b"hello")
+
+    run(loop, main())
+    assert heard == ["connection"]
+
+
+# ---- bounds ----
+
+
+def test_what_comes_while_reading_is_paused_is_kept_within_bounds_and_delivered(loop, engine):
+    most, sent = 64 << 20, []
+
+    def handle(sock):
+        tls = server_context().wrap_socket(sock, server_side=True)
+        tls.settimeout(1)  # until nothing more is taken
+        with contextlib.suppress(TimeoutError):
+            while len(sent) < most // 16384:
+                piece = bytes([len(sent) % 256]) * 16384
+                tls.sendall(piece)
+                sent.append(piece)
+        stuck.set()
+        assert resumed.wait(30)
+
+    stuck, resumed = threading.Event(), threading.Event()
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        ours.transport.pause_reading()
+        await loop.run_in_executor(None, stuck.wait, 40)
+        assert sent and len(sent) < most // 16384  # so it was stuck
+        # The mark is 256 KiB; one receive of as much may come on top of it.
+        assert ours.transport.get_read_buffer_size() <= 2 * 256 * 1024
+        ours.transport.resume_reading()
+        whole = b"".join(sent)
+        await ours.until(lambda: len(ours.data) >= len(whole))
+        assert ours.data.startswith(whole)  # and some of the piece that was given up
+        resumed.set()
+
+    with peer(handle, timeout=60) as address:
+        run(loop, main(address))
+
+
+def test_a_peer_whose_bytes_come_one_by_one_while_nobody_reads_costs_little(loop, engine):
+    """The bytes that wait are not copied for each that comes."""
+    count = 20_000
+
+    def handle(sock):
+        sslobj, incoming, outgoing = shake(sock, server_context())
+        for _ in range(8):
+            sslobj.write(bytes(16384))
+        data = outgoing.read()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(data[:-count])
+        for byte in data[-count:]:
+            sock.sendall(bytes([byte]))
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        ours.transport.pause_reading()
+        began = time.thread_time()
+        while ours.transport.get_read_buffer_size() < 8 * 16384:
+            await asyncio.sleep(0.01)
+        assert time.thread_time() - began < 500e-6 * count
+        ours.transport.resume_reading()
+        await ours.until(lambda: len(ours.data) == 8 * 16384)
+
+    with peer(handle) as address:
+        run(loop, main(address))

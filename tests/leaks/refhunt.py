@@ -1,0 +1,75 @@
+"""Pytest plugin for debug builds of Python: runs each test several times and finds what leaks.
+
+    cd elsewhere; PYTHONPATH=TESTS/leaks python3.14d -m pytest -p refhunt TESTS/unit/test_fd.py
+
+As in ``python -m test -R 3:4``: after three rounds to warm up, a test that ends every one of four
+rounds with more references than it began with, or more memory blocks, or more descriptors, fails.
+"""
+
+import array
+import gc
+import itertools
+import os
+import sys
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+WARM_UP = 3
+ROUNDS = 4
+WHAT = ("references", "blocks", "descriptors")
+
+
+def counts():
+    """Return references, memory blocks and descriptors, when the garbage is gone."""
+    for _ in range(2):
+        gc.collect()
+    fds = len(os.listdir("/proc/self/fd"))
+    return sys.gettotalrefcount(), sys.getallocatedblocks(), fds
+
+
+def growth(item):
+    """Run a test again and again; returns its last reports and what grew in each round."""
+    seen = array.array("q", bytes(8 * 3 * (WARM_UP + ROUNDS + 1)))  # grows with nothing
+    for turn in range(WARM_UP + ROUNDS + 1):
+        reports = runtestprotocol(item, log=False, nextitem=item.parent)
+        if not all(report.passed for report in reports):
+            return reports, {}
+        del reports
+        seen[3 * turn], seen[3 * turn + 1], seen[3 * turn + 2] = counts()
+    columns = {name: seen[3 * WARM_UP + place :: 3] for place, name in enumerate(WHAT)}
+    steps = {name: [b - a for a, b in itertools.pairwise(c)] for name, c in columns.items()}
+    return runtestprotocol(item, log=False, nextitem=item.parent), steps
+
+
+def pytest_configure(config):
+    """Refuse a Python that does not count."""
+    if not hasattr(sys, "gettotalrefcount"):
+        raise pytest.UsageError("only debug builds of Python count references")
+
+
+def pytest_collection_modifyitems(items):
+    """Lift the limits of time, which are for one round."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+def pytest_collection_finish():
+    """Keep the collector from looking at what was there before: that is most of its work."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Run the test as often as it takes, and tell of it once."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports, steps = growth(item)
+    item.session._setupstate.teardown_exact(nextitem)
+    leaks = {name: grown for name, grown in steps.items() if min(grown) > 0}
+    for report in reports:
+        if leaks and report.when == "call":
+            report.outcome, report.longrepr = "failed", f"leaks in each round: {leaks}"
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
