@@ -56,8 +56,8 @@ take_true(ca_state *st)
 {
     CaStop *kept = (CaStop *)st->stop_true;
     if (kept == NULL || Py_REFCNT(kept) != 1 || !kept->bare ||
-        kept->e.value != Py_True || kept->e.suppress_context ||
-        !is_unused(kept)) {
+        kept->e.args != st->no_args || kept->e.value != Py_True ||
+        kept->e.suppress_context || !is_unused(kept)) {
         kept = make(st, Py_True);
         if (kept == NULL) {
             return NULL;
@@ -142,6 +142,10 @@ make_args(CaStop *self)
     if (!self->bare) {
         return 0;
     }
+    if (self->e.value == NULL || PyTuple_GET_SIZE(self->e.args) > 0) {
+        self->bare = false;            /* cleared; or others have set them */
+        return 0;
+    }
     PyObject *args = PyTuple_Pack(1, self->e.value);
     if (args == NULL) {
         return -1;
@@ -191,6 +195,24 @@ stop_set_args(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     return 0;
 }
 
+static PyObject *
+stop_get_value(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *value = ((CaStop *)op)->e.value;
+    return Py_NewRef(value == NULL ? Py_None : value);
+}
+
+/* The args stay what they would have been from the first. */
+static int
+stop_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (make_args((CaStop *)op) < 0) {
+        return -1;
+    }
+    Py_XSETREF(((CaStop *)op)->e.value, Py_XNewRef(value));
+    return 0;
+}
+
 /* Who calls this of a raised one gives it other args. */
 static int
 stop_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -222,6 +244,7 @@ static PyMethodDef stop_methods[] = {
 
 static PyGetSetDef stop_getset[] = {
     {"args", stop_get_args, stop_set_args, "A tuple of the value.", NULL},
+    {"value", stop_get_value, stop_set_value, "What is returned.", NULL},
     {0},
 };
 

@@ -184,14 +184,10 @@ is_suspended(const CaCoro *self)
     return self->state == CA_CORO_WAITING || self->state == CA_CORO_DELEGATED;
 }
 
-/* Whether an exception may go in: 0, or -1 with why not.  Arguments are judged
- * before the state, as everywhere in Python. */
+/* Whether it may go on at all: 0, or -1 with why not. */
 static int
-check_throwable(const CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
+check_state(const CaCoro *self)
 {
-    if (ca_throw_check(self->st, args, nargs, is_suspended(self)) < 0) {
-        return -1;
-    }
     if (self->state == CA_CORO_RUNNING) {
         (void)refuse(PyExc_ValueError, "coroutine already executing");
         return -1;
@@ -204,11 +200,22 @@ check_throwable(const CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     return 0;
 }
 
+/* Whether an exception may go in: 0, or -1 with why not.  Arguments are judged
+ * before the state, as everywhere in Python. */
+static int
+check_throwable(const CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return ca_throw_check(self->st, args, nargs, is_suspended(self)) < 0
+               ? -1
+               : check_state(self);
+}
+
 /* What throw(*args) raises, in the words of the future that is awaited or of
  * stock's coroutine: the exception that is asked for, or a complaint.
- * Strong. */
+ * Strong.  May run Python, the constructor of an exception: which finds one
+ * that waits on the stack, and may do anything with a new one. */
 static PyObject *
-make_thrown(const CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
+make_thrown(CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
 {
     bool waits = self->state == CA_CORO_WAITING;
     if (waits && nargs == 1 && PyExceptionInstance_Check(args[0])) {
@@ -217,7 +224,13 @@ make_thrown(const CaCoro *self, PyObject *const *args, Py_ssize_t nargs)
     PyObject *speaker = !waits                 ? self->kind->make_stock(self)
                         : self->future != NULL ? PyObject_GetIter(self->future)
                                                : ca_throw_speaker(self->st);
+    if (waits) {
+        self->state = CA_CORO_RUNNING;
+    }
     ca_throw_raise(self->st, speaker, args, nargs);
+    if (waits) {
+        self->state = CA_CORO_WAITING;
+    }
     return PyErr_GetRaisedException();
 }
 
@@ -235,6 +248,29 @@ throw_in(CaCoro *self, PyObject *exc, PyObject **result)
                           self->kind->thrown(self, exc, result));
 }
 
+/* Throw into that which it has been handed on to. */
+static PySendResult
+throw_through(CaCoro *self, PyObject *const *args, Py_ssize_t nargs,
+              PyObject **result)
+{
+    self->state = CA_CORO_RUNNING;
+    return ca_coro_settle(self, self->kind,
+                          throw_on(self, args, nargs, result));
+}
+
+/* Throw in what make_thrown() has made; borrowed.  The state is what that has
+ * left. */
+static PySendResult
+throw_made(CaCoro *self, PyObject *exc, PyObject **result)
+{
+    if (check_state(self) < 0) {
+        return PYGEN_ERROR;
+    }
+    return self->state == CA_CORO_DELEGATED
+               ? throw_through(self, &exc, 1, result)
+               : throw_in(self, exc, result);
+}
+
 PyDoc_STRVAR(throw_doc,
 "throw($self, typ, val=None, tb=None, /)\n--\n\n"
 "Raise an exception where the coroutine waits.");
@@ -249,15 +285,13 @@ coro_py_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     if (self->state == CA_CORO_DELEGATED) {
-        self->state = CA_CORO_RUNNING;
-        status = ca_coro_settle(self, self->kind,
-                                throw_on(self, args, nargs, &result));
+        status = throw_through(self, args, nargs, &result);
     } else {
         PyObject *exc = make_thrown(self, args, nargs);
         if (exc == NULL) {
             return NULL;
         }
-        status = throw_in(self, exc, &result);
+        status = throw_made(self, exc, &result);
         Py_DECREF(exc);
     }
     return ca_stop_return(status, result);

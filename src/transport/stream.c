@@ -632,24 +632,6 @@ stream_tp_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* See ca_stream_is_plain(). */
-static int
-stream_tp_setattro(PyObject *op, PyObject *name, PyObject *value)
-{
-    static const int methods[] = {CA_STR_write, CA_STR_is_closing};
-    CaStream *self = (CaStream *)op;
-    if (PyObject_GenericSetAttr(op, name, value) < 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(methods); i++) {
-        PyObject *method = ca_stream_name_borrow(self, methods[i]);
-        if (name == method || PyUnicode_Compare(name, method) == 0) {
-            self->tampered = true;
-        }
-    }
-    return 0;
-}
-
 enum { MAX_METHODS = 48 };
 
 /* Method descriptors point into the table, so it lives as long as the process;
@@ -690,7 +672,6 @@ ca_stream_type_new(PyObject *module, ca_state *st)
         {Py_tp_clear, stream_tp_clear},
         {Py_tp_finalize, stream_tp_finalize},
         {Py_tp_dealloc, stream_tp_dealloc},
-        {Py_tp_setattro, stream_tp_setattro},
         {Py_tp_methods, all_methods},
         {Py_tp_getset, stream_getset},
         {Py_tp_members, stream_members},

@@ -88,8 +88,6 @@ typedef struct {
     bool blocked;                      /* POLL_OUT is watched */
     bool protocol_paused;
     bool lost;
-    bool tampered;                     /* an attribute hides a method that
-                                          ca_stream_is_plain() is about */
 } CaStream;
 
 extern const ca_watcher_vt ca_stream_watcher_vt;
@@ -213,13 +211,14 @@ int ca_stream_write(CaStream *self, PyObject *data);
 bool ca_stream_ask_class(ca_state *st);
 
 /* Whether `transport` is one of ours with our write() and is_closing(), so
- * that both can be done without calling them. */
+ * that both can be done without calling them.  With attributes of its own,
+ * which may come by way of its __dict__, it is not. */
 static inline bool
 ca_stream_is_plain(ca_state *st, PyObject *transport)
 {
     const PyTypeObject *type = Py_TYPE(transport);
     if ((PyObject *)type != st->SocketTransport ||
-        ((CaStream *)transport)->tampered) {
+        ca_object_has_dict(transport)) {
         return false;
     }
     return type->tp_version_tag != 0 &&

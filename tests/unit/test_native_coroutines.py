@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import sys
 import types
 import warnings
 
@@ -274,6 +275,44 @@ def test_send_does_what_asyncios_does(same, name, state, value):
 def test_close_does_what_asyncios_does(same, name, state):
     first, *_ = same(name, state, ("close",), ("close",), ("throw", 1), ("send", None))
     assert first == ("returned None", "CORO_CLOSED")
+
+
+def meddle(case_class, api, make_loop, state, action):
+    """Return what came of throwing a class whose constructor meddles with the coroutine."""
+    with contextlib.ExitStack() as stack:
+        loop = make_loop()
+        asyncio._set_running_loop(loop)
+        try:
+            coro = stack.enter_context(
+                contextlib.closing(STATES[state](case_class(api, loop, stack)))
+            )
+            found = []
+
+            class Meddler(Exception):
+                def __init__(self):
+                    found.append(act(coro, *action))
+
+            found.append(act(coro, "throw", Meddler))
+            found.append(act(coro, "send", None))
+            return found
+        finally:
+            stack.close()
+            asyncio._set_running_loop(None)
+
+
+MEDDLING = [("send", None), ("close",)]
+if sys.version_info >= (3, 12):  # 3.11 itself may crash
+    MEDDLING.append(("throw", KeyError("x")))
+
+
+@pytest.mark.parametrize("state", ["new", "waiting", "delegated"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_constructor_of_what_is_thrown_may_meddle_with_it(
+    api, new_loop, new_stock, name, state
+):
+    for action in MEDDLING:
+        expected = meddle(CASES[name], asyncio, new_stock, state, action)
+        assert meddle(CASES[name], api, new_loop, state, action) == expected
 
 
 class Wrapper:

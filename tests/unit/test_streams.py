@@ -365,6 +365,20 @@ def test_a_transport_whose_methods_are_replaced_is_called(loop, pair, monkeypatc
     assert received == b"abbc" and seen == [b"b"]
 
 
+def test_a_transport_whose_dict_hides_methods_is_called(loop, pair):
+    _, writer, _ = pair
+    closing, seen = mock.Mock(return_value=False), []
+
+    async def main():
+        vars(writer.transport).update(write=seen.append, is_closing=closing)
+        writer.write(b"a")
+        await writer.drain()
+        vars(writer.transport).clear()
+
+    loop.run_until_complete(main())
+    assert seen == [b"a"] and closing.called
+
+
 def test_they_work_on_asyncios_loop_and_in_debug_mode(new_stock, new_loop):
     async def main():
         async def handler(reader, writer):

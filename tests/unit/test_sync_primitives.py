@@ -666,6 +666,39 @@ def test_args_given_to_a_result_that_next_raises_stay(family, loop):
     loop.run_until_complete(main())
 
 
+def test_args_of_a_result_that_next_raises_do_not_follow_its_value(family, loop):
+    def change(stop):
+        stop.value = 9
+        return stop.value
+
+    def delete(stop):
+        del stop.value
+        return stop.value
+
+    def restore(stop):
+        stop.__setstate__({"value": 3})
+        return stop.value
+
+    def give_args(stop):
+        BaseException.__init__(stop, 1, 2)
+        return stop.args
+
+    async def main():
+        for spoil in change, delete, restore, give_args:
+            queue = family.Queue()
+            queue.put_nowait("item")
+            for call in queue.get(), family.Lock().acquire():
+                stop = caught_from(call)
+                plain = StopIteration(stop.value)
+                assert spoil(stop) == spoil(plain)
+                assert (stop.args, str(stop), repr(stop)) == (plain.args, str(plain), repr(plain))
+                assert copy.copy(stop).args == plain.args
+                del stop
+            assert caught_from(family.Lock().acquire()).args == (True,)
+
+    loop.run_until_complete(main())
+
+
 def test_a_result_that_is_kept_in_a_cycle_is_collected(family, loop):
     class Item:
         pass
