@@ -72,7 +72,7 @@ refleaks:  ## the unit tests over and over on a debug build, counting references
 	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
 	@mkdir -p $(AWAY)
-	cd $(AWAY) && PYTHONPATH=$(CURDIR)/tests/leaks $(PYTEST) -p refhunt -o timeout=1000 $(CURDIR)/tests/unit \
+	cd $(AWAY) && PYTHONPATH=$(CURDIR)/tests/leaks $(PYTEST) -p refhunt $(CURDIR)/tests/unit \
 		$(if $(K),-k "$(K)")
 
 # ------------------------------------------- C below the Python line, alone

@@ -27,7 +27,7 @@ def backend_reason(wanted: str | None, found: str) -> str:
         return f"CASYNCIO_BACKEND={wanted}, but {refusal(wanted)}"
     if wanted and wanted != "auto":
         return f"asked for by CASYNCIO_BACKEND={wanted}"
-    return "auto: for descriptors nothing is better; io_uring adds files, when it is asked for"
+    return "auto: for descriptors nothing is better in general; io_uring adds files, when asked for"
 
 
 def backends() -> str:

@@ -92,10 +92,14 @@ class _SelectorSocketTransport(_Base):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known under that name, else ``default``.
 
-        See asyncio, "Base Transport".  Only what a socket tells has to be gathered.
+        See asyncio, "Base Transport".  Only what a socket tells has to be gathered; its
+        names alone do not put the socket itself into other hands.
         """
-        if self._given_extra is None and name not in ("socket", "sockname", "peername"):
-            return default
+        if self._given_extra is None and name != "socket":
+            if name not in ("sockname", "peername"):
+                return default
+            if (names := self._names()) is not None:
+                return names[name == "peername"]
         return self._extra.get(name, default)
 
     def _gather(self, extra: dict[str, Any]) -> None:

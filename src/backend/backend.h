@@ -8,6 +8,12 @@
  * armed one finishes again in every wait in which its descriptor is ready (or
  * in error or hung up: both directions finish then), until it is cancelled.
  *
+ * RECV is POLL_IN for a stream socket whose owner, before he closes it, says
+ * forget(): it takes the place of POLL_IN and finishes like it, in every wait
+ * in which bytes, an end or an error are there for recv().  Where the kernel
+ * receives ahead of being asked, they may have left the socket by then; so
+ * nobody else may receive from it, and nobody may close it unsaid.
+ *
  * Jobs (kinds READ and later) are for files that nobody can wait for: each
  * finishes once, with a result.  Not every backend takes them, and whoever
  * submits one has another way.  A job that has been taken is never cancelled;
@@ -25,11 +31,13 @@
 #include "base/dlist.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum {
     CA_OP_POLL_IN,                     /* readable, or hung up, or in error */
     CA_OP_POLL_OUT,                    /* writable, or hung up, or in error */
+    CA_OP_RECV,                        /* as POLL_IN, and then recv() is due */
     CA_OP_READ,                        /* as pread(2) */
     CA_OP_WRITE,                       /* as pwrite(2) */
     CA_OP_FSYNC,
@@ -87,6 +95,19 @@ typedef struct ca_backend_vt {
      * then the ties are cut, nothing is watched, and it may be tried again
      * (cancel and close are harmless in between). */
     int (*after_fork)(ca_backend *be);
+    /* Receive from a stream socket, the descriptor of an armed op: at most
+     * `size` bytes into `buf`.  With `where`, which then says where they are,
+     * they may be elsewhere too, until this is called again or reap() is, and
+     * before any other code of the caller's runs that may do that.  Bytes, 0
+     * at the end of the stream, or -errno; -EAGAIN: nothing is there.  Other
+     * descriptors are received from as well.  With size 0 nothing is taken:
+     * the error that was received ahead of being asked, or -EAGAIN. */
+    ptrdiff_t (*recv)(ca_backend *be, int fd, char *buf, size_t size,
+                      char **where);
+    /* A descriptor that RECV was armed for, and cancelled, is about to be
+     * closed: let go of its socket and of what has come.  Harmless for other
+     * descriptors.  NULL: nothing is ever kept. */
+    void (*forget)(ca_backend *be, int fd);
     /* Take a job, which leaves with the next wait.  Only where wait() is
      * called too.  NULL: this row takes none.  0, or -errno and it was not
      * taken: -EOPNOTSUPP for good, others for now.  In a forked child, what
@@ -107,11 +128,22 @@ ca_op_init(ca_op *op, ca_op_kind kind, int fd)
     op->armed = false;
 }
 
+/* The direction of an op that is not a job: 0 reads, 1 writes. */
+static inline int
+ca_op_side(int kind)
+{
+    return kind == CA_OP_POLL_OUT;
+}
+
 static inline bool
 ca_op_is_job(const ca_op *op)
 {
     return op->kind >= CA_OP_READ;
 }
+
+/* recv(2) without waiting: the `recv` of a row that keeps nothing. */
+ptrdiff_t ca_backend_recv(ca_backend *be, int fd, char *buf, size_t size,
+                          char **where);
 
 /* The row called `name`, NULL when there is none.  "auto" is the first row. */
 const ca_backend_vt *ca_backend_find(const char *name);

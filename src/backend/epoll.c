@@ -26,6 +26,8 @@
  * nothing else; reap(), which runs where arm and cancel may run, is what
  * looks at the table.
  */
+#include "backend/epoll.h"
+
 #include "backend/fdtable.h"
 #include "base/clock.h"
 
@@ -57,6 +59,7 @@ typedef struct {
     int found;                         /* events not reaped yet */
     int epfd;                          /* owned; -1: lost in a fork */
     int stale_waits;                   /* in a row */
+    uint32_t sets;                     /* made so far, beyond the first */
     bool coarse;                       /* the kernel has no epoll_pwait2 */
 } epoll_backend;
 
@@ -241,6 +244,7 @@ rebuild(epoll_backend *be)
         close(be->epfd);
     }
     be->epfd = epfd;
+    be->sets++;
     be->stale_waits = 0;
     return 0;
 }
@@ -295,6 +299,14 @@ epoll_reap(ca_backend *base, ca_dnode *done)
     }
 }
 
+int
+ca_epoll_set(const ca_backend *base, uint32_t *serial)
+{
+    const epoll_backend *be = (const epoll_backend *)base;
+    *serial = be->sets;
+    return be->epfd;
+}
+
 static int
 epoll_after_fork(ca_backend *base)
 {
@@ -318,4 +330,5 @@ const ca_backend_vt ca_backend_epoll = {
     .wait = epoll_wait_ops,
     .reap = epoll_reap,
     .after_fork = epoll_after_fork,
+    .recv = ca_backend_recv,
 };

@@ -34,16 +34,16 @@ typedef struct {
 
 /* Where a slot keeps the op of one direction. */
 static inline ca_op **
-ca_fdslot_side(ca_fdslot *slot, ca_op_kind kind)
+ca_fdslot_side(ca_fdslot *slot, int kind)
 {
-    return kind == CA_OP_POLL_IN ? &slot->in : &slot->out;
+    return ca_op_side(kind) == 0 ? &slot->in : &slot->out;
 }
 
 /* The bit of a direction, in poll(2)'s numbers (epoll's are the same). */
 static inline uint32_t
-ca_fdslot_bit(ca_op_kind kind)
+ca_fdslot_bit(int kind)
 {
-    return kind == CA_OP_POLL_IN ? POLLIN : POLLOUT;
+    return ca_op_side(kind) == 0 ? POLLIN : POLLOUT;
 }
 
 /* POLLIN and POLLOUT as they are armed; 0: nothing is. */

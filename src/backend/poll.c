@@ -289,4 +289,5 @@ const ca_backend_vt ca_backend_poll = {
     .wait = poll_wait_ops,
     .reap = poll_reap,
     .after_fork = poll_after_fork,
+    .recv = ca_backend_recv,
 };

@@ -1,19 +1,20 @@
-/* uring.c - the row "io_uring": files through a ring, descriptors by epoll.
+/* uring.c - the row "io_uring": what rings can do, and epoll for the rest.
  *
  * A ring holds every file that it has been asked about until it answers: a
  * program that closes a watched socket and says nothing would keep it open,
  * and its peer would never hear of it.  epoll forgets closed files, which is
  * what asyncio's programs count on.  So arm and cancel are those of the row
- * "epoll", which lives inside; what a ring alone can do, I/O on files without
- * a thread, goes into the ring; and the ring's own descriptor, readable while
- * something has finished, is one more watched descriptor.
+ * "epoll", which lives inside, but for sockets whose owner says when he closes
+ * them (kind RECV, uring_receiver.h).  What a ring alone can do, I/O on files
+ * without a thread, goes into a ring of its own; and its descriptor, readable
+ * while something has finished, is one more watched descriptor.
  *
  *      submit --> entry of the ring --wait: one enter for all--> in flight
  *                                                                    |
  *      done <--reap-- completion ring <----------- kernel <----------+
  *
- * A loop that does nothing with files has no ring, so it costs nothing.  The
- * ring is not bound to a thread (no SINGLE_ISSUER): a loop that is run in
+ * A loop that does nothing with files has no such ring, so it costs nothing.
+ * It is not bound to a thread (no SINGLE_ISSUER): a loop that is run in
  * another thread finds its jobs there.
  *
  * user_data is the address of the job, which stays where it is until it has
@@ -25,6 +26,7 @@
  * Threads: `inner` keeps its own rules; the ring belongs to who waits.
  */
 #include "backend/backend.h"
+#include "backend/uring_receiver.h"
 #include "backend/uring_ring.h"
 #include "base/clock.h"
 #include "base/oldlibc.h"
@@ -43,6 +45,7 @@ enum {
 typedef struct {
     ca_backend base;
     ca_backend *inner;                 /* owned: the row "epoll" */
+    ca_receiver receiver;              /* ops of kind RECV */
     ca_uring ring;                     /* made for the first job */
     ca_op ring_op;                     /* its POLL_IN in `inner` */
     ca_dnode in_flight;                /* jobs taken and not finished */
@@ -147,6 +150,7 @@ uring_close(ca_backend *base)
     if (be->inner != NULL) {
         be->inner->vt->close(be->inner);
     }
+    ca_receiver_close(&be->receiver);
     ca_uring_close(&be->ring);
     free(be);
 }
@@ -155,7 +159,7 @@ static void *
 try_ring(void *out)
 {
     ca_uring ring;
-    *(int *)out = ca_uring_open(&ring, 1);
+    *(int *)out = ca_uring_open(&ring, CA_URING_FREE, 1, 0);
     ca_uring_close(&ring);
     return NULL;
 }
@@ -194,6 +198,7 @@ uring_open(ca_backend **out)
     if (err == 0) {
         err = ca_backend_epoll.open(&be->inner);
     }
+    ca_receiver_init(&be->receiver, be->inner);
     if (err < 0) {
         uring_close(&be->base);
         return err;
@@ -205,7 +210,7 @@ uring_open(ca_backend **out)
 static int
 make_ring(uring_backend *be)
 {
-    int err = ca_uring_open(&be->ring, ENTRIES);
+    int err = ca_uring_open(&be->ring, CA_URING_FREE, ENTRIES, 0);
     if (err < 0) {
         return err;
     }
@@ -223,15 +228,35 @@ make_ring(uring_backend *be)
 static int
 uring_arm(ca_backend *base, ca_op *op)
 {
-    ca_backend *inner = self_of(base)->inner;
-    return inner->vt->arm(inner, op);
+    uring_backend *be = self_of(base);
+    if (ca_receiver_wants(&be->receiver, op)) {
+        int err = ca_receiver_arm(&be->receiver, op);
+        if (err != -ENOTSOCK) {
+            return err;
+        }
+    }
+    return be->inner->vt->arm(be->inner, op);
 }
 
 static void
 uring_cancel(ca_backend *base, ca_op *op)
 {
-    ca_backend *inner = self_of(base)->inner;
-    inner->vt->cancel(inner, op);
+    uring_backend *be = self_of(base);
+    if (!ca_receiver_cancel(&be->receiver, op)) {
+        be->inner->vt->cancel(be->inner, op);
+    }
+}
+
+static ptrdiff_t
+uring_recv(ca_backend *base, int fd, char *buf, size_t size, char **where)
+{
+    return ca_receiver_recv(&self_of(base)->receiver, fd, buf, size, where);
+}
+
+static void
+uring_forget(ca_backend *base, int fd)
+{
+    ca_receiver_forget(&self_of(base)->receiver, fd);
 }
 
 /* ---- jobs ---- */
@@ -311,14 +336,14 @@ uring_wait(ca_backend *base, int64_t timeout_ns)
     if (!idle(be)) {
         timeout_ns = send_off(be, timeout_ns);
     }
-    return be->inner->vt->wait(be->inner, timeout_ns);
+    return ca_receiver_wait(&be->receiver, timeout_ns);
 }
 
 static void
 uring_reap(ca_backend *base, ca_dnode *done)
 {
     uring_backend *be = self_of(base);
-    be->inner->vt->reap(be->inner, done);
+    ca_receiver_reap(&be->receiver, done);
     ca_dlist_unlink(&be->ring_op.link);
     if (!idle(be)) {
         if (be->broken) {
@@ -340,6 +365,7 @@ uring_after_fork(ca_backend *base)
      * it without the parent's noticing. */
     int err = be->inner->vt->after_fork(be->inner);
     be->inner->vt->cancel(be->inner, &be->ring_op);
+    ca_receiver_after_fork(&be->receiver);
     ca_uring_close(&be->ring);
     disown(be, &be->undone);
     return err;
@@ -354,5 +380,7 @@ const ca_backend_vt ca_backend_uring = {
     .wait = uring_wait,
     .reap = uring_reap,
     .after_fork = uring_after_fork,
+    .recv = uring_recv,
+    .forget = uring_forget,
     .submit = uring_submit,
 };

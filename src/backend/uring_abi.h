@@ -20,6 +20,9 @@ enum {
 #define URING_SETUP_CQSIZE (1u << 3)
 #define URING_SETUP_CLAMP (1u << 4)
 #define URING_SETUP_COOP_TASKRUN (1u << 8)
+#define URING_SETUP_TASKRUN_FLAG (1u << 9)
+#define URING_SETUP_SINGLE_ISSUER (1u << 12)
+#define URING_SETUP_DEFER_TASKRUN (1u << 13)
 
 /* Features that setup reports. */
 #define URING_FEAT_SINGLE_MMAP (1u << 0)
@@ -34,9 +37,13 @@ enum {
 
 /* Bits in the kernel's half of the submission ring. */
 #define URING_SQ_CQ_OVERFLOW (1u << 1)
+#define URING_SQ_TASKRUN (1u << 2)
 
 /* What register is asked for. */
-enum { URING_REGISTER_PROBE = 8 };
+enum {
+    URING_REGISTER_PROBE = 8,
+    URING_REGISTER_PBUF_RING = 22,
+};
 
 /* Operations. */
 enum {
@@ -46,7 +53,15 @@ enum {
     URING_OP_ASYNC_CANCEL = 14,
     URING_OP_READ = 22,
     URING_OP_WRITE = 23,
+    URING_OP_RECV = 27,
 };
+
+/* Flags of every entry; of receiving, in ioprio; of what has finished. */
+#define URING_SQE_BUFFER_SELECT (1u << 5)
+#define URING_RECV_MULTISHOT (1u << 1)
+#define URING_CQE_BUFFER (1u << 0)
+#define URING_CQE_MORE (1u << 1)
+#define URING_CQE_BUFFER_SHIFT 16
 
 #define URING_FSYNC_DATASYNC (1u << 0)
 #define URING_CANCEL_ALL (1u << 0)
@@ -144,6 +159,24 @@ typedef struct {
     uring_probe_op ops[256];
 } uring_probe;
 
+/* One entry of a ring of buffers.  `tail` counts in the first one only. */
+typedef struct {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t bid;
+    uint16_t tail;
+} uring_buf;
+
+typedef struct {
+    uint64_t ring_addr;
+    uint32_t ring_entries;
+    uint16_t bgid;
+    uint16_t flags;
+    uint64_t pad[3];
+} uring_buf_reg;
+
+_Static_assert(sizeof(uring_buf) == 16, "the kernel's size");
+_Static_assert(sizeof(uring_buf_reg) == 40, "the kernel's size");
 _Static_assert(sizeof(uring_sqe) == 64, "the kernel's size");
 _Static_assert(sizeof(uring_cqe) == 16, "the kernel's size");
 _Static_assert(sizeof(uring_params) == 120, "the kernel's size");

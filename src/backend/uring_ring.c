@@ -29,17 +29,24 @@ enum {
     URING_FEAT_SUBMIT_STABLE | URING_FEAT_RW_CUR_POS | URING_FEAT_EXT_ARG
 };
 
+/* Finished work need not interrupt us: we enter when we want to know.  A free
+ * ring can do without that, on kernels that do not know how. */
 static int
-set_up(uint32_t entries, uring_params *params)
+set_up(ca_uring_kind kind, uint32_t entries, uint32_t cq_entries,
+       uring_params *params)
 {
-    /* Finished work need not interrupt us: we enter when we want to know. */
-    static const uint32_t wishes[] = {
-        URING_SETUP_CLAMP | URING_SETUP_COOP_TASKRUN,
-        URING_SETUP_CLAMP,
+    static const uint32_t wishes[2][2] = {
+        {URING_SETUP_COOP_TASKRUN, 0},
+        {URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN |
+         URING_SETUP_TASKRUN_FLAG},
     };
+    uint32_t common = URING_SETUP_CLAMP |
+                      (cq_entries > 0 ? URING_SETUP_CQSIZE : 0);
+    int tries = kind == CA_URING_FREE ? 2 : 1;
     int err = -EINVAL;
-    for (int i = 0; i < 2 && err == -EINVAL; i++) {
-        *params = (uring_params){.flags = wishes[i]};
+    for (int i = 0; i < tries && err == -EINVAL; i++) {
+        *params = (uring_params){.flags = common | wishes[kind][i],
+                                 .cq_entries = cq_entries};
         long fd = syscall(URING_SYS_SETUP, (long)entries, params);
         if (fd >= 0) {
             return (int)fd;
@@ -109,9 +116,9 @@ map_rings(ca_uring *ring, const uring_params *params)
 static int
 check_operations(int fd)
 {
-    static const uint8_t needed[] = {URING_OP_FSYNC, URING_OP_POLL_ADD,
+    static const uint8_t needed[] = {URING_OP_FSYNC,        URING_OP_POLL_ADD,
                                      URING_OP_ASYNC_CANCEL, URING_OP_READ,
-                                     URING_OP_WRITE};
+                                     URING_OP_WRITE,        URING_OP_RECV};
     uring_probe probe = {0};
     if (syscall(URING_SYS_REGISTER, (long)fd, (long)URING_REGISTER_PROBE,
                 &probe, 256L) < 0) {
@@ -144,11 +151,12 @@ check_entering(ca_uring *ring)
 }
 
 int
-ca_uring_open(ca_uring *ring, uint32_t entries)
+ca_uring_open(ca_uring *ring, ca_uring_kind kind, uint32_t entries,
+              uint32_t cq_entries)
 {
     uring_params params;
     *ring = (ca_uring){.fd = -1};
-    int fd = set_up(entries, &params);
+    int fd = set_up(kind, entries, cq_entries, &params);
     if (fd < 0) {
         return fd;
     }
@@ -255,6 +263,25 @@ ca_uring_has_finished(const ca_uring *ring)
 {
     return atomic_load_explicit(ring->cq_head, memory_order_relaxed) !=
                atomic_load_explicit(ring->cq_tail, memory_order_acquire) ||
-           (atomic_load_explicit(ring->sq_flags, memory_order_relaxed) &
-            URING_SQ_CQ_OVERFLOW) != 0;
+           ca_uring_overflowed(ring);
+}
+
+/* Flags that the kernel has raised. */
+static uint32_t
+raised(const ca_uring *ring)
+{
+    return atomic_load_explicit(ring->sq_flags, memory_order_relaxed);
+}
+
+bool
+ca_uring_overflowed(const ca_uring *ring)
+{
+    return (raised(ring) & URING_SQ_CQ_OVERFLOW) != 0;
+}
+
+bool
+ca_uring_has_work(const ca_uring *ring)
+{
+    return (raised(ring) & URING_SQ_TASKRUN) != 0 ||
+           ca_uring_has_finished(ring);
 }

@@ -1,8 +1,9 @@
 /* uring_ring.h - one io_uring: set up, filled, entered, looked at, torn down.
  *
- * Belongs to one thread at a time; which one may change, because nothing that
- * binds a ring to its thread is asked for.  Entries are numbered freely by the
- * user (user_data) and finish in any order.
+ * Belongs to one thread at a time.  A free ring may go to another; a bound one
+ * is its maker's for ever, and the kernel works for it in enter only: between
+ * two of them nothing finishes and nothing is received.  Entries are numbered
+ * freely by the user (user_data) and finish in any order.
  */
 #ifndef CA_BACKEND_URING_RING_H
 #define CA_BACKEND_URING_RING_H
@@ -34,10 +35,17 @@ typedef struct {
     uint32_t cq_mask;
 } ca_uring;
 
-/* A ring for `entries` submissions at a time that can do what is needed here,
- * found out by doing it; 0 or -errno.  ENOSYS: the kernel has none, or lacks
+typedef enum {
+    CA_URING_FREE,
+    CA_URING_BOUND,                    /* to the thread that opens it */
+} ca_uring_kind;
+
+/* A ring for `entries` submissions and `cq_entries` finished ones (0: twice as
+ * many) at a time that can do what is needed here, found out by doing it; 0 or
+ * -errno.  ENOSYS: the kernel has none, or lacks
  * an operation; EPERM: forbidden; ENOMEM: too little may be locked; EINVAL. */
-int ca_uring_open(ca_uring *ring, uint32_t entries);
+int ca_uring_open(ca_uring *ring, ca_uring_kind kind, uint32_t entries,
+                  uint32_t cq_entries);
 
 /* Give everything back.  The kernel lets go of what is in flight by itself,
  * some time later: who lent it memory sees first that nothing is.  Harmless
@@ -62,5 +70,11 @@ bool ca_uring_take(ca_uring *ring, uring_cqe *out);
 /* Whether something has finished, here or in the kernel's overflow list
  * (enter fetches from there). */
 bool ca_uring_has_finished(const ca_uring *ring);
+
+/* Whether some that has finished is in the overflow list. */
+bool ca_uring_overflowed(const ca_uring *ring);
+
+/* Of a bound ring: whether enter has anything to do, if nothing is sent. */
+bool ca_uring_has_work(const ca_uring *ring);
 
 #endif

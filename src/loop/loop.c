@@ -254,6 +254,7 @@ ca_loop_tp_dealloc(PyObject *op)
     (void)ca_loop_tp_clear(op);
     free(((CaLoop *)op)->read_buffer);
     free(((CaLoop *)op)->tls_buffers);
+    free(((CaLoop *)op)->tls_spare);
     free(((CaLoop *)op)->datagram_slots);
     free(((CaLoop *)op)->claims);
     type->tp_free(op);

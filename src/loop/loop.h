@@ -70,6 +70,8 @@ typedef struct CaLoop {
     char *read_buffer;                /* owned; NULL until a transport reads */
     ca_spares spares;                  /* for received messages */
     char *tls_buffers;                 /* owned; see transport/tls.h */
+    char *tls_spare;                   /* owned; for records, or NULL */
+    size_t tls_spare_cap;
     void *datagram_slots;              /* owned; see datagram_read.c */
     PyObject **claims;                 /* owned array, entries borrowed: by
                                           descriptor, see claims.h */

@@ -181,7 +181,9 @@ module_py_adopt(PyObject *module, PyObject *cls)
         PyErr_SetString(PyExc_TypeError, "a class was expected");
         return NULL;
     }
-    return ca_adopt(module, (PyTypeObject *)cls) < 0 ? NULL : Py_NewRef(cls);
+    ca_state *st = PyModule_GetState(module);
+    return ca_adopt(st, module, (PyTypeObject *)cls) < 0 ? NULL
+                                                         : Py_NewRef(cls);
 }
 
 PyDoc_STRVAR(use_sync_doc,
@@ -331,6 +333,8 @@ static const size_t owned[] = {
     offsetof(ca_state, socket_fileno),
     offsetof(ca_state, socket_methods),
     offsetof(ca_state, FileIO),
+    offsetof(ca_state, SpecialType),
+    offsetof(ca_state, BoundType),
     offsetof(ca_state, StopType),
     offsetof(ca_state, stop_true),
     offsetof(ca_state, no_args),
@@ -387,6 +391,7 @@ module_free(void *module)
     ca_freelist_clear(&st->sock_calls);
     ca_freelist_clear(&st->sync.calls);
     ca_freelist_clear(&st->stops);
+    ca_freelist_clear(&st->bounds);
     ca_freelist_clear(&st->combine_calls);
     ca_freelist_clear(&st->stream_calls);
     ca_freelist_clear(&st->futures);

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "loop/handle.h"
 #include "loop/overrides.h"
+#include "py/special.h"
 #include "py/stop.h"
 #include "stream/streams.h"
 #include "sync/call.h"
@@ -186,10 +187,14 @@ make_sync_types(PyObject *module, ca_state *st)
 {
     int fits = ca_sync_init(st);
     st->no_args = PyTuple_New(0);
+    st->SpecialType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_special_spec, NULL);
+    st->BoundType = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &ca_bound_spec, NULL);
     st->StopType = make_type(module, &ca_stop_spec,
                              (PyTypeObject *)PyExc_StopIteration);
     if (fits <= 0 || st->FutureType == NULL || st->StopType == NULL) {
-        return fits < 0 || st->StopType == NULL ? -1 : 0;
+        return fits < 0 || PyErr_Occurred() ? -1 : 0;
     }
     st->sync.CallType = make_type(module, &ca_synccall_spec, st->CoroType);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);

@@ -8,12 +8,13 @@
 #define CA_PY_ADOPT_H
 
 #include "py/compat.h"
+#include "py/state.h"
 
 #include <stdbool.h>
 
-/* Give `cls` the methods of all its bases that are of `module`, as its own; 0
- * or -1. */
-int ca_adopt(PyObject *module, PyTypeObject *cls);
+/* Give `cls` the methods of all its bases that are of `module`, as its own,
+ * unless it has others under these names; 0 or -1. */
+int ca_adopt(ca_state *st, PyObject *module, PyTypeObject *cls);
 
 /* The same object, or the same native method, adopted. */
 static inline bool

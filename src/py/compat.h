@@ -95,6 +95,14 @@ PyLong_AsInt(PyObject *number)
 }
 #endif
 
+/* Whether `async with` makes bound methods of __aenter__ and __aexit__ before
+ * it calls them, also of methods in C. */
+#if PY_VERSION_HEX < 0x030E0000
+enum { CA_SPECIALS_ARE_BOUND = 1 };
+#else
+enum { CA_SPECIALS_ARE_BOUND = 0 };
+#endif
+
 /* What WriteTransport.writelines() is: b"".join() and write(), or a way of its
  * own with words of its own. */
 #if PY_VERSION_HEX < 0x030C0000

@@ -199,6 +199,10 @@ typedef struct ca_state {
 
     ca_sync_state sync;
 
+    PyTypeObject *SpecialType;         /* strong; see py/special.h */
+    PyTypeObject *BoundType;           /* strong */
+    ca_freelist bounds;
+
     PyTypeObject *StopType;            /* strong; see py/stop.h */
     PyObject *stop_true;               /* strong; the one that says True */
     PyObject *no_args;                 /* strong; () */

@@ -15,6 +15,7 @@
 
 typedef struct {
     PyStopIterationObject e;
+    ca_state *st;                      /* borrowed: our type keeps it alive */
     bool bare;                         /* its args are still to be made */
 } CaStop;
 
@@ -26,6 +27,7 @@ make(ca_state *st, PyObject *value)
     if (self == NULL) {
         return NULL;
     }
+    self->st = st;
     self->e.dict = NULL;
     self->e.args = Py_NewRef(st->no_args);
     self->e.notes = NULL;
@@ -137,8 +139,7 @@ static void
 stop_tp_dealloc(PyObject *op)
 {
     CaStop *self = (CaStop *)op;
-    ca_state *st = PyModule_GetState(
-        ((PyHeapTypeObject *)Py_TYPE(op))->ht_module);
+    ca_state *st = self->st;
     PyObject_GC_UnTrack(op);
     Py_CLEAR(self->e.value);
     if (!is_unused(self)) {

@@ -65,8 +65,8 @@ ca_reactor_open(ca_reactor *r, const ca_backend_vt *vt)
 static void
 drop_watch(ca_watch *watch, void (*drop)(void *owner))
 {
-    void *reader = watch->owner[CA_OP_POLL_IN];
-    void *writer = watch->owner[CA_OP_POLL_OUT];
+    void *reader = watch->owner[0];
+    void *writer = watch->owner[1];
     free(watch);
     if (drop != NULL && reader != NULL) {
         drop(reader);
@@ -141,6 +141,26 @@ ca_reactor_check_fork(ca_reactor *r)
     return 0;
 }
 
+/* Arm for `kind`; 0, or -errno and then it is armed as before. */
+static int
+arm_as(ca_backend *be, ca_op *op, ca_op_kind kind)
+{
+    ca_op_kind before = op->kind;
+    bool armed = op->armed;
+    if (armed && kind != before) {
+        be->vt->cancel(be, op);
+    }
+    op->kind = (uint8_t)kind;
+    int err = be->vt->arm(be, op);
+    if (err < 0 && kind != before) {
+        op->kind = (uint8_t)before;
+        if (armed) {
+            (void)be->vt->arm(be, op);
+        }
+    }
+    return err;
+}
+
 int
 ca_reactor_watch(ca_reactor *r, int fd, ca_op_kind kind, void *owner,
                  void **old)
@@ -154,13 +174,14 @@ ca_reactor_watch(ca_reactor *r, int fd, ca_op_kind kind, void *owner,
     if (err < 0) {
         return err;
     }
-    err = r->be->vt->arm(r->be, &watch->op[kind]);
+    int side = ca_op_side(kind);
+    err = arm_as(r->be, &watch->op[side], kind);
     if (err < 0) {
         ca_watch_trim(&r->watches, fd);
         return err;
     }
-    *old = watch->owner[kind];
-    watch->owner[kind] = owner;
+    *old = watch->owner[side];
+    watch->owner[side] = owner;
     return 0;
 }
 
@@ -168,14 +189,15 @@ void *
 ca_reactor_unwatch(ca_reactor *r, int fd, ca_op_kind kind)
 {
     ca_watch *watch = ca_watch_find(&r->watches, fd);
-    if (watch == NULL || watch->owner[kind] == NULL) {
+    int side = ca_op_side(kind);
+    if (watch == NULL || watch->owner[side] == NULL) {
         return NULL;
     }
     /* Also a rebuild that failed has cut the ties, so cancelling is safe. */
     (void)ca_reactor_check_fork(r);
-    r->be->vt->cancel(r->be, &watch->op[kind]);
-    void *owner = watch->owner[kind];
-    watch->owner[kind] = NULL;
+    r->be->vt->cancel(r->be, &watch->op[side]);
+    void *owner = watch->owner[side];
+    watch->owner[side] = NULL;
     ca_watch_trim(&r->watches, fd);
     return owner;
 }
@@ -184,7 +206,26 @@ void *
 ca_reactor_owner(const ca_reactor *r, int fd, ca_op_kind kind)
 {
     const ca_watch *watch = ca_watch_find(&r->watches, fd);
-    return watch == NULL ? NULL : watch->owner[kind];
+    return watch == NULL ? NULL : watch->owner[ca_op_side(kind)];
+}
+
+ptrdiff_t
+ca_reactor_recv(ca_reactor *r, int fd, char *buf, size_t size, char **where)
+{
+    if (!ca_reactor_is_open(r)) {
+        return ca_backend_recv(NULL, fd, buf, size, where);
+    }
+    int err = ca_reactor_check_fork(r);
+    return err < 0 ? err : r->be->vt->recv(r->be, fd, buf, size, where);
+}
+
+void
+ca_reactor_forget(ca_reactor *r, int fd)
+{
+    if (ca_reactor_is_open(r) && r->be->vt->forget != NULL) {
+        (void)ca_reactor_check_fork(r);
+        r->be->vt->forget(r->be, fd);
+    }
 }
 
 int
@@ -239,7 +280,8 @@ ca_reactor_next(ca_reactor *r, const ca_op **op)
         ca_dlist_unlink(&own->link);
         return own->owner;
     }
-    return ca_watch_find(&r->watches, (*op)->fd)->owner[(*op)->kind];
+    return ca_watch_find(&r->watches, (*op)->fd)
+        ->owner[ca_op_side((*op)->kind)];
 }
 
 void

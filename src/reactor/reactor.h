@@ -60,6 +60,15 @@ void *ca_reactor_unwatch(ca_reactor *r, int fd, ca_op_kind kind);
 /* Owner of that watch, NULL when there is none. */
 void *ca_reactor_owner(const ca_reactor *r, int fd, ca_op_kind kind);
 
+/* Receive from a stream socket that is watched for RECV, or from any; see the
+ * backend's recv().  Bytes, 0 at the end, or -errno. */
+ptrdiff_t ca_reactor_recv(ca_reactor *r, int fd, char *buf, size_t size,
+                          char **where);
+
+/* Call before closing a socket that was watched for RECV, after unwatch().
+ * Harmless otherwise, and when the reactor is closed. */
+void ca_reactor_forget(ca_reactor *r, int fd);
+
 /* Whether jobs are done here at all. */
 static inline bool
 ca_reactor_does_jobs(const ca_reactor *r)

@@ -70,8 +70,7 @@ void
 ca_watch_trim(ca_watch_table *table, int fd)
 {
     ca_watch *watch = ca_watch_find(table, fd);
-    if (watch == NULL || watch->owner[CA_OP_POLL_IN] != NULL ||
-        watch->owner[CA_OP_POLL_OUT] != NULL) {
+    if (watch == NULL || watch->owner[0] != NULL || watch->owner[1] != NULL) {
         return;
     }
     table->by_fd[fd] = NULL;

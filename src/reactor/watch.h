@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 typedef struct {
-    ca_op op[2];                       /* indexed by ca_op_kind */
+    ca_op op[2];                       /* indexed by ca_op_side() */
     void *owner[2];                    /* opaque; kept alive by the caller */
 } ca_watch;
 

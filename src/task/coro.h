@@ -145,8 +145,9 @@ ca_coro_spend(CaCoro *self, const ca_coro_kind *kind)
     Py_CLEAR(self->inner);
 }
 
-/* The same with the exception that its code has raised. */
-PySendResult ca_coro_end_raising(CaCoro *self);
+/* The same with the exception that its code has raised.  Cold: kept out of the
+ * functions below. */
+__attribute__((cold)) PySendResult ca_coro_end_raising(CaCoro *self);
 
 /* What a function of the kind has come to: the state follows. */
 static inline PySendResult
@@ -168,7 +169,9 @@ ca_coro_settle(CaCoro *self, const ca_coro_kind *kind, PySendResult status)
 /* ---- slots that each kind wraps ---- */
 
 /* send() when that is not as usual: to one that is delegated, or refused. */
-PySendResult ca_coro_send_on(CaCoro *self, PyObject *value, PyObject **result);
+__attribute__((cold)) PySendResult ca_coro_send_on(CaCoro *self,
+                                                   PyObject *value,
+                                                   PyObject **result);
 
 /* Py_am_send */
 static inline PySendResult

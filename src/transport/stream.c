@@ -118,7 +118,7 @@ act(CaStream *self, ca_op_kind kind, int name)
     PyObject *context = Py_NewRef(self->context);
     int result = PyContext_Enter(context);
     if (result == 0) {
-        result = kind == CA_OP_POLL_IN ? ca_stream_read(self)
+        result = ca_op_side(kind) == 0 ? ca_stream_read(self)
                                        : ca_stream_send_more(self);
         if (PyContext_Exit(context) < 0) {
             result = -1;
@@ -139,7 +139,7 @@ static int
 stream_ready(CaLoop *loop, PyObject *op, ca_op_kind kind)
 {
     CaStream *self = (CaStream *)op;
-    int name = kind == CA_OP_POLL_IN ? CA_STR__read_ready
+    int name = ca_op_side(kind) == 0 ? CA_STR__read_ready
                                      : CA_STR__write_ready;
     if (self->lost) {
         return 0;
@@ -465,6 +465,9 @@ stream_get__sock(PyObject *op, void *Py_UNUSED(closure))
             return NULL;
         }
         self->sock = sock;
+        if (ca_stream_share(self) < 0) {
+            return NULL;
+        }
     }
     return Py_NewRef(self->sock);
 }
@@ -598,6 +601,7 @@ stream_tp_finalize(PyObject *op)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    ca_reactor_forget(&self->loop->reactor, self->fd);
     if (ca_stream_tell(self, CA_STR__dropped) < 0) {
         PyErr_WriteUnraisable(op);
     }
@@ -615,6 +619,7 @@ stream_tp_dealloc(PyObject *op)
         ca_claims_drop(self->loop, self->fd, op);
     }
     if (!self->lost && self->sock == NULL && self->loop != NULL) {
+        ca_reactor_forget(&self->loop->reactor, self->fd);
         (void)close(self->fd);
     }
     ca_wqueue_clear(&self->out);

@@ -184,6 +184,9 @@ int ca_stream_fd(const CaStream *self);
 /* Watch for reading or stop, as the state says; 0 or -1. */
 int ca_stream_update_reading(CaStream *self);
 
+/* Others have the socket object from now on: read only when asked; 0 or -1. */
+int ca_stream_share(CaStream *self);
+
 /* Call self._fatal_error(exc, message) with the exception that is set, unless
  * it must leave the loop: 0 or -1.  May run Python. */
 int ca_stream_fail(CaStream *self, const char *message);

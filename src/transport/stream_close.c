@@ -82,6 +82,7 @@ close_socket(CaStream *self)
     PyObject *sock = self->sock;
     ca_watcher_stop(self->loop, &self->watcher, self->fd, CA_OP_POLL_IN);
     ca_watcher_stop(self->loop, &self->watcher, self->fd, CA_OP_POLL_OUT);
+    ca_reactor_forget(&self->loop->reactor, self->fd);
     self->reading = self->blocked = false;
     ca_claims_drop(self->loop, self->fd, (PyObject *)self);
     self->lost = true;

@@ -10,7 +10,6 @@
 #include "transport/tls.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 #define READ_FAILED "Fatal read error on socket transport"
 #define UPDATED_FAILED "Fatal error: protocol.buffer_updated() call failed."
@@ -20,6 +19,22 @@ static bool
 wants_to_read(const CaStream *self)
 {
     return self->started && !self->closing && !self->paused && !self->lost;
+}
+
+/* A socket object may be closed, or received from, by others. */
+static ca_op_kind
+reading_kind(const CaStream *self)
+{
+    return self->sock == NULL ? CA_OP_RECV : CA_OP_POLL_IN;
+}
+
+int
+ca_stream_share(CaStream *self)
+{
+    return self->reading && !self->loop->closed
+               ? ca_watcher_start(self->loop, &self->watcher, self->fd,
+                                  CA_OP_POLL_IN)
+               : 0;
 }
 
 int
@@ -37,7 +52,7 @@ ca_stream_update_reading(CaStream *self)
     int result = ca_stream_fd(self) < 0
                      ? (ca_raise_errno(-EBADF), -1)
                      : ca_watcher_start(self->loop, &self->watcher, self->fd,
-                                        CA_OP_POLL_IN);
+                                        reading_kind(self));
     self->reading = result == 0;
     return result;
 }
@@ -129,16 +144,15 @@ stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
 
 /* ---- data ---- */
 
-/* recv() into memory; bytes, 0 at the end of the stream, or -errno. */
+/* recv() into memory, or with `where` to where that says, until any Python
+ * runs; bytes, 0 at the end of the stream, or -errno. */
 static ssize_t
-receive(const CaStream *self, char *buffer, size_t size)
+receive(CaStream *self, char *buffer, size_t size, char **where)
 {
     int fd = ca_stream_fd(self);
-    if (fd < 0) {
-        return -EBADF;
-    }
-    ssize_t n = recv(fd, buffer, size, MSG_DONTWAIT);
-    return n < 0 ? -errno : n;
+    return fd < 0 ? -EBADF
+                  : ca_reactor_recv(&self->loop->reactor, fd, buffer, size,
+                                    where);
 }
 
 static int
@@ -157,7 +171,7 @@ read_data(CaStream *self)
     if (buffer == NULL) {
         return -1;
     }
-    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
+    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, &buffer);
     if (n <= 0) {
         return n == 0 ? queue_eof(self) : receive_failed(self, n);
     }
@@ -226,7 +240,7 @@ read_into_buffer(CaStream *self)
                           : ca_stream_fail(self, "Fatal error: protocol."
                                                  "get_buffer() call failed.");
     }
-    ssize_t n = receive(self, view.buf, (size_t)view.len);
+    ssize_t n = receive(self, view.buf, (size_t)view.len, NULL);
     PyBuffer_Release(&view);
     if (n <= 0) {
         return n == 0 ? queue_eof(self) : receive_failed(self, n);
@@ -250,7 +264,7 @@ read_tls(CaStream *self)
     if (buffer == NULL) {
         return -1;
     }
-    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE);
+    ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, NULL);
     if (n <= 0) {
         return n == 0 ? queue_eof(self) : receive_failed(self, n);
     }

@@ -136,9 +136,15 @@ ca_stream_drop_output(CaStream *self)
     stop_waiting(self);
 }
 
+/* A reset is told once: to who receives, if that was before. */
 static int
 send_failed(CaStream *self, ssize_t err)
 {
+    if (err == -EPIPE) {
+        ptrdiff_t told = ca_reactor_recv(&self->loop->reactor, self->fd, NULL,
+                                         0, NULL);
+        err = ca_errno_is_try_later(told) ? err : told;
+    }
     ca_raise_errno((int)err);
     return ca_stream_fail(self, WRITE_FAILED);
 }

@@ -38,7 +38,7 @@ enum {
     BIO_FLAGS_RWS_AND_RETRY = 0x0f,
     BIO_TYPE_SOURCE_SINK = 0x0400,
     OUT_MIN = 2048,                    /* first size of the output, bytes */
-    OUT_KEPT = 4096,                   /* an idle connection keeps so much */
+    SPARE_MOST = 128 * 1024,           /* the loop keeps so much for all */
 };
 
 typedef struct bio BIO;
@@ -474,10 +474,36 @@ native_read(CaTls *self, char *buffer, size_t size)
     return result > 0 ? (Py_ssize_t)n : native_outcome(self, result);
 }
 
+/* Memory for records is the loop's: connections need it one after another, so
+ * it is warm, and idle ones have none. */
+static void
+take_spare(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    CaLoop *loop = self->loop;
+    if (wire->out == NULL && loop->tls_spare != NULL) {
+        wire->out = loop->tls_spare;
+        wire->out_cap = loop->tls_spare_cap;
+        loop->tls_spare = NULL;
+    }
+}
+
+static void
+give_spare(CaLoop *loop, char *steal_out, size_t cap)
+{
+    if (loop->tls_spare != NULL || cap > SPARE_MOST) {
+        free(steal_out);
+    } else {
+        loop->tls_spare = steal_out;
+        loop->tls_spare_cap = cap;
+    }
+}
+
 static Py_ssize_t
 native_write(CaTls *self, const char *data, size_t nbytes)
 {
     size_t n = 0;
+    take_spare(self);
     forget_errors();
     int result = lib.SSL_write_ex(self->ssl, data, nbytes, &n);
     if (result > 0) {
@@ -541,13 +567,7 @@ native_send(CaTls *self)
     wire->out_length = wire->out_cap = 0;
     Py_INCREF(self);
     int result = send_through(self, out, nbytes);
-    wire = self->wire;
-    if (wire != NULL && wire->out == NULL && cap <= OUT_KEPT) {
-        wire->out = out;
-        wire->out_cap = cap;
-    } else {
-        free(out);
-    }
+    give_spare(self->loop, out, cap);
     Py_DECREF(self);
     return result;
 }

@@ -28,7 +28,7 @@ static bool
 have_rings(void)
 {
     ca_uring ring;
-    int err = ca_uring_open(&ring, 4);
+    int err = ca_uring_open(&ring, CA_URING_FREE, 4, 0);
     ca_uring_close(&ring);
     return err == 0;
 }

@@ -89,6 +89,10 @@ def test_the_factories_make_tasks_of_ours(loop):
             loop.set_task_factory(factory)
             made += [loop.create_task(give()), loop.create_task(rest(), name="n")]
         made.append(casyncio.Task(give(), loop=loop, eager_start=True))
+        loop.set_task_factory(None)
+        if not IN_SET:  # before, and in some 3.13, create_task() takes no such keyword
+            made.append(loop.create_task(give(), eager_start=True))
+            assert made[-1].done()
         for task in made:
             await task
         return {type(task) for task in made}
@@ -674,6 +678,25 @@ def test_junk_is_refused_in_stocks_words(eager, junk):
         return errors
 
     eager(main)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("value", [True, False, None, 0, "yes"], ids=repr)
+def test_create_task_takes_eager_start_where_stocks_does(same_outcome, value, debug):
+    def action(loop):
+        async def main():
+            seen = []
+            for factory in None, asyncio.eager_task_factory:
+                loop.set_task_factory(factory)
+                for keywords in {}, {"name": "n"}, {"context": contextvars.copy_context()}:
+                    task = loop.create_task(give(), eager_start=value, **keywords)
+                    seen += [task.done(), numbered(task.get_name()), await task]
+            return seen
+
+        return loop.run_until_complete(main())
+
+    same_outcome(action, debug=debug)
 
 
 @pytest.mark.ours("types of ours")

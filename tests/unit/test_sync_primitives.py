@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import inspect
 import pickle
 import re
 import types
@@ -568,6 +569,57 @@ def test_a_result_that_next_raises_is_a_whole_stop_iteration(family, loop, item)
         assert caught_from(family.Lock().acquire()).args == (True,)
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("name", ["Lock", "Semaphore", "BoundedSemaphore"])
+@pytest.mark.parametrize("method", ["__aenter__", "__aexit__"])
+def test_entering_and_leaving_are_methods_like_others(family, loop, name, method):
+    async def main():
+        cls = getattr(family, name)
+        made = cls()
+        bound, args = getattr(made, method), (None,) * (3 if method == "__aexit__" else 0)
+        assert callable(bound) and bound.__self__ is made and bound.__name__ == method
+        assert bound == getattr(made, method) and hash(bound) == hash(getattr(made, method))
+        assert bound != getattr(cls(), method) and bound != 5
+        assert method in repr(bound) and type(made).__name__ in repr(bound)
+        assert callable(getattr(cls, method)) and getattr(cls, method).__name__ == method
+        assert inspect.isroutine(bound) and inspect.isroutine(vars(cls).get(method, bound))
+        assert inspect.isroutine(getattr(cls, method)) and not hasattr(bound, "nonsense")
+        await made.acquire()
+        if args:
+            assert await bound(*args) is None and not made.locked()
+        else:
+            made.release()
+            assert await bound() is None and made.locked()
+            made.release()
+        await made.acquire()
+        if args:
+            assert await getattr(cls, method)(made, *args) is None
+        for wrong in ((1,), (1, 2, 3, 4)):
+            with pytest.raises(TypeError):
+                await bound(*wrong)
+        with pytest.raises(TypeError):
+            await bound(*args, nonsense=1)
+        with pytest.raises((TypeError, AttributeError)):
+            await getattr(cls, method)(object(), *args)
+
+    loop.run_until_complete(main())
+
+
+def test_what_stays_in_a_lock_forever_is_collected_with_it(family, loop):
+    async def stay(lock):
+        async with lock:
+            await loop.create_future()
+
+    def make():
+        lock = family.Lock()
+        lock.kept = stay(lock)  # a cycle through what leaves the lock
+        lock.kept.send(None)
+        return weakref.ref(lock)
+
+    alive = make()
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_true_that_somebody_keeps_or_changes_is_not_what_the_next_one_gets(family, loop):
