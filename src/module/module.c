@@ -336,7 +336,6 @@ static const size_t owned[] = {
     offsetof(ca_state, SpecialType),
     offsetof(ca_state, BoundType),
     offsetof(ca_state, StopType),
-    offsetof(ca_state, stop_true),
     offsetof(ca_state, no_args),
     offsetof(ca_state, late_result),
     offsetof(ca_state, late_result_code),

@@ -204,7 +204,6 @@ typedef struct ca_state {
     ca_freelist bounds;
 
     PyTypeObject *StopType;            /* strong; see py/stop.h */
-    PyObject *stop_true;               /* strong; the one that says True */
     PyObject *no_args;                 /* strong; () */
     ca_freelist stops;
 

@@ -5,9 +5,6 @@
  * is: it has args, the collector sees it, and copies and pickles are plain
  * StopIterations.  Its args are made when somebody asks for them; until then
  * there stands (), for what reads the field without asking.
- *
- * The one that says True is kept, and raised again and again as long as nobody
- * else has it and it is as it was.
  */
 #include "py/stop.h"
 
@@ -50,23 +47,6 @@ is_unused(const CaStop *self)
            self->e.notes == NULL;
 }
 
-/* The one that says True: new reference, or NULL with an exception. */
-static CaStop *
-take_true(ca_state *st)
-{
-    CaStop *kept = (CaStop *)st->stop_true;
-    if (kept == NULL || Py_REFCNT(kept) != 1 || !kept->bare ||
-        kept->e.args != st->no_args || kept->e.value != Py_True ||
-        kept->e.suppress_context || !is_unused(kept)) {
-        kept = make(st, Py_True);
-        if (kept == NULL) {
-            return NULL;
-        }
-        Py_XSETREF(st->stop_true, (PyObject *)kept);
-    }
-    return (CaStop *)Py_NewRef(kept);
-}
-
 /* As from a handler of `steal_context`, or NULL. */
 static void
 raise_within(PyObject *steal_exc, PyObject *steal_context)
@@ -77,15 +57,12 @@ raise_within(PyObject *steal_exc, PyObject *steal_context)
     PyErr_SetRaisedException(steal_exc);
 }
 
-/* One that is kept must not keep a context alive. */
 void
 ca_stop_raise(ca_state *st, PyObject *steal_value)
 {
     if (steal_value != Py_None) {
         PyObject *context = PyErr_GetHandledException();
-        CaStop *self = steal_value == Py_True && context == NULL
-                           ? take_true(st)
-                           : make(st, steal_value);
+        CaStop *self = make(st, steal_value);
         if (self != NULL) {
             raise_within((PyObject *)self, context);
         } else {

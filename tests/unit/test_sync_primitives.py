@@ -719,6 +719,24 @@ def test_a_result_raised_within_a_handler_has_its_exception_as_context(family, l
     loop.run_until_complete(main())
 
 
+def test_a_result_that_was_caught_keeps_no_frame_alive(family, loop):
+    class Local:
+        pass
+
+    def catch():
+        local = Local()
+        caught_from_here = weakref.ref(local)
+        try:
+            next(family.Lock().acquire().__await__())
+        except StopIteration:
+            return caught_from_here
+
+    async def main():
+        assert catch()() is None
+
+    loop.run_until_complete(main())
+
+
 def test_a_result_that_is_kept_in_a_cycle_is_collected(family, loop):
     class Item:
         pass
