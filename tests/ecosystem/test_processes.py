@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import socket
 import time
 import urllib.request
 
@@ -17,8 +18,20 @@ def ask(port):
         return response.read().decode().split()
 
 
+def wait_for_listener(port):
+    """Wait until somebody listens; servers of several processes say their port before that."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=30).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "nobody listens"
+            time.sleep(0.02)
+
+
 def ask_until(port, processes):
     """Ask until so many processes have answered; returns the loops that were seen."""
+    wait_for_listener(port)
     loops, seen, end = set(), set(), time.monotonic() + 60
     while len(seen) < processes:
         assert time.monotonic() < end, f"only {len(seen)} processes answered"
