@@ -1,6 +1,7 @@
 """Which OpenSSL the native engine drives, and that it drives no other."""
 
 import _ssl
+import os
 import re
 import ssl
 import subprocess
@@ -58,9 +59,12 @@ def test_another_copy_of_openssl_that_stands_before_it_is_noticed(tls, tmp_path)
     name = original.resolve().name.encode()
     soname = re.search(rb"libssl\.so\.[\d.]+", name)[0]
     copy.write_bytes(original.read_bytes().replace(soname, soname.replace(b"ssl", b"ssX")))
+    # A sanitizer's runtime, where there is one, insists on being the first.
+    preloaded = f"{os.environ.get('LD_PRELOAD', '')} {copy}".strip()
+    kept = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "9"],
-        env={"LD_PRELOAD": str(copy), "PATH": "/usr/bin:/bin"},
+        env=kept | {"LD_PRELOAD": preloaded, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
