@@ -170,6 +170,7 @@ class Connection(_Tls, _StockProtocol):
         try:
             super()._on_handshake_complete(handshake_exc)
         finally:
+            handshake_exc = None  # its traceback holds this frame
             if first:
                 self._app_reading_paused = False
                 self._loop.call_soon(self._do_read)
