@@ -83,6 +83,7 @@ BASES = [
     asyncio.Transport,
     asyncio.ReadTransport,
     asyncio.WriteTransport,
+    asyncio.DatagramTransport,
     asyncio.SubprocessTransport,
 ]
 
