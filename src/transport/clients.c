@@ -62,7 +62,7 @@ ca_clients_find(ca_clients *self, const ca_state *st, PyObject *server)
     }
     Py_XDECREF(clients);
     if (self->data == NULL || !PySet_CheckExact(self->data) ||
-        self->pending == NULL || !PyList_CheckExact(self->pending) ||
+        (self->pending != NULL && !PyList_CheckExact(self->pending)) ||
         self->remove == NULL) {
         ca_clients_clear(self);
     }
@@ -97,7 +97,8 @@ int
 ca_clients_change(const ca_clients *self, const ca_state *st, PyObject *server,
                   PyObject *transport, bool attach)
 {
-    if (self->data == NULL || PyList_GET_SIZE(self->pending) > 0 ||
+    bool put_off = self->pending != NULL && PyList_GET_SIZE(self->pending) > 0;
+    if (self->data == NULL || put_off ||
         !unchanged(server, st->StockServer, st->server_version) ||
         !is_open(st, server)) {
         return 0;

@@ -8,7 +8,8 @@
 typedef struct {
     PyObject *data;                    /* strong; the set of weak references;
                                           NULL: it is not as usual */
-    PyObject *pending;                 /* strong; list of removals put off */
+    PyObject *pending;                 /* strong; list of removals put off; or
+                                          NULL, from 3.14.10 on */
     PyObject *remove;                  /* strong; what the references call */
 } ca_clients;
 
