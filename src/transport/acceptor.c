@@ -29,7 +29,7 @@ typedef struct {
     ca_watcher watcher;
     int backlog;
     bool gathers;
-    ca_clients clients;                /* those of `server` */
+    CaNewClients *clients;             /* strong or NULL; those of `server` */
 } CaAcceptor;
 
 static PyObject *
@@ -46,10 +46,10 @@ ca_acceptor_note_gathering(PyObject *acceptor)
     }
 }
 
-const ca_clients *
+CaNewClients *
 ca_acceptor_clients(PyObject *acceptor)
 {
-    return &((CaAcceptor *)acceptor)->clients;
+    return ((CaAcceptor *)acceptor)->clients;
 }
 
 /* ---- one connection ---- */
@@ -216,10 +216,9 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->watcher = (ca_watcher){.vt = &acceptor_watcher_vt};
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;
-    self->clients = (ca_clients){0};
-    if (self->server != NULL) {
-        ca_clients_find(&self->clients, loop->st, self->server);
-    }
+    self->clients = self->server == NULL
+                        ? NULL
+                        : ca_clients_find(loop->st, self->server);
     PyObject_GC_Track(self);
     ca_stream_set_nodelay(ca_sockobj_fd(loop->st, sock));
     int result = self->context == NULL ? -1 : acceptor_watch(self);
@@ -265,7 +264,8 @@ acceptor_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->sock);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
-    return ca_clients_visit(&self->clients, visit, arg);
+    Py_VISIT(self->clients);
+    return 0;
 }
 
 static int
@@ -275,7 +275,7 @@ acceptor_tp_clear(PyObject *op)
     Py_CLEAR(self->factory);
     Py_CLEAR(self->server);
     Py_CLEAR(self->context);
-    ca_clients_clear(&self->clients);
+    Py_CLEAR(self->clients);
     return 0;
 }
 

@@ -19,6 +19,6 @@ int ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
 void ca_acceptor_note_gathering(PyObject *acceptor);
 
 /* What it knows of its server's list of connections. */
-const ca_clients *ca_acceptor_clients(PyObject *acceptor);
+CaNewClients *ca_acceptor_clients(PyObject *acceptor);
 
 #endif

@@ -28,7 +28,8 @@
 typedef struct {
     socklen_t local_length;
     socklen_t peer_length;
-    char addresses[];                  /* local, then peer */
+    char addresses[];                  /* local, then peer; of IPv4 ones not
+                                          the zeros at their ends */
 } ca_names;
 
 typedef enum {
@@ -71,6 +72,8 @@ typedef struct {
     ca_names *names;                   /* owned or NULL */
     ca_watcher watcher;                /* registered for fd */
     ca_held held;                      /* its place in loop->held */
+    ca_dnode client;                   /* in the list of its server, or alone;
+                                          see clients.h */
     ca_wqueue out;
     int fd;                            /* owned by `sock` if there is one, else
                                           by us; kept for repr() when lost */
