@@ -10,6 +10,7 @@
 #include "transport/tls.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #define READ_FAILED "Fatal read error on socket transport"
 #define UPDATED_FAILED "Fatal error: protocol.buffer_updated() call failed."
@@ -21,11 +22,13 @@ wants_to_read(const CaStream *self)
     return self->started && !self->closing && !self->paused && !self->lost;
 }
 
-/* A socket object may be closed, or received from, by others. */
+/* A socket object may be closed, or received from, by others.  A UNIX socket
+ * that is closed with bytes in it resets its peer, and nothing else does. */
 static ca_op_kind
 reading_kind(const CaStream *self)
 {
-    return self->sock == NULL ? CA_OP_RECV : CA_OP_POLL_IN;
+    return self->sock == NULL && self->family != AF_UNIX ? CA_OP_RECV
+                                                         : CA_OP_POLL_IN;
 }
 
 int
