@@ -164,6 +164,44 @@ feed_reader(CaStream *self, const char *data, size_t nbytes)
     return fed;
 }
 
+/* Nothing was received: the end of the stream, or -errno. */
+static int
+received_none(CaStream *self, ssize_t n)
+{
+    return n == 0 ? queue_eof(self) : receive_failed(self, n);
+}
+
+static int
+deliver(CaStream *self, PyObject *steal_data)
+{
+    PyObject *done = ca_stream_call(self, CA_STR_data_received, steal_data);
+    ca_spares_give(&self->loop->spares, steal_data);
+    if (done == NULL) {
+        return ca_stream_fail(self, RECEIVED_FAILED);
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* Receive much, where it stays. */
+static int
+read_bulk(CaStream *self)
+{
+    PyObject *data = PyBytes_FromStringAndSize(NULL, CA_READ_BUFFER_SIZE);
+    if (data == NULL) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
+    ssize_t n = receive(self, PyBytes_AS_STRING(data), CA_READ_BUFFER_SIZE,
+                        NULL);
+    ca_loop_note_received(self->loop, n);
+    if (n <= 0) {
+        Py_DECREF(data);
+        return received_none(self, n);
+    }
+    return _PyBytes_Resize(&data, n) < 0 ? ca_stream_fail(self, READ_FAILED)
+                                         : deliver(self, data);
+}
+
 static int
 read_data(CaStream *self)
 {
@@ -172,8 +210,9 @@ read_data(CaStream *self)
         return -1;
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, &buffer);
+    ca_loop_note_received(self->loop, n);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
     if (self->protocol_kind == CA_PROTOCOL_READER) {
         int fed = feed_reader(self, buffer, (size_t)n);
@@ -181,18 +220,9 @@ read_data(CaStream *self)
             return fed > 0 ? 0 : ca_stream_fail(self, RECEIVED_FAILED);
         }
     }
-    ca_spares *spares = &self->loop->spares;
-    PyObject *data = ca_spares_take(spares, buffer, n);
-    if (data == NULL) {
-        return ca_stream_fail(self, READ_FAILED);
-    }
-    PyObject *done = ca_stream_call(self, CA_STR_data_received, data);
-    ca_spares_give(spares, data);
-    if (done == NULL) {
-        return ca_stream_fail(self, RECEIVED_FAILED);
-    }
-    Py_DECREF(done);
-    return 0;
+    PyObject *data = ca_spares_take(&self->loop->spares, buffer, n);
+    return data == NULL ? ca_stream_fail(self, READ_FAILED)
+                        : deliver(self, data);
 }
 
 /* protocol.get_buffer(-1), writable and not empty; 0 or -1. */
@@ -243,7 +273,7 @@ read_into_buffer(CaStream *self)
     ssize_t n = receive(self, view.buf, (size_t)view.len, NULL);
     PyBuffer_Release(&view);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
     PyObject *nbytes = PyLong_FromSsize_t(n);
     PyObject *done = nbytes == NULL
@@ -266,7 +296,7 @@ read_tls(CaStream *self)
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, NULL);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
     return ca_tls_received(self->protocol, buffer, (size_t)n) == 0
                ? 0
@@ -282,8 +312,12 @@ ca_stream_read(CaStream *self)
     if (self->protocol_kind == CA_PROTOCOL_TLS) {
         return read_tls(self);
     }
-    return self->protocol_kind == CA_PROTOCOL_BUFFERED ? read_into_buffer(self)
-                                                       : read_data(self);
+    if (self->protocol_kind == CA_PROTOCOL_BUFFERED) {
+        return read_into_buffer(self);
+    }
+    return self->loop->bulk && self->protocol_kind == CA_PROTOCOL_DATA
+               ? read_bulk(self)
+               : read_data(self);
 }
 
 /* ---- methods ---- */
