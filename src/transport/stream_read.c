@@ -155,13 +155,20 @@ receive(CaStream *self, char *buffer, size_t size, char **where)
                                     where);
 }
 
-static int
-feed_reader(CaStream *self, const char *data, size_t nbytes)
+/* To a reader without calling the protocol, if that can be: true, and *result
+ * is 0 or -1. */
+static bool
+feed_reader(CaStream *self, const char *data, size_t nbytes, PyObject *object,
+            int *result)
 {
+    if (self->protocol_kind != CA_PROTOCOL_READER) {
+        return false;
+    }
     PyObject *protocol = Py_NewRef(self->protocol);
-    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes);
+    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes, object);
     Py_DECREF(protocol);
-    return fed;
+    *result = fed < 0 ? ca_stream_fail(self, RECEIVED_FAILED) : 0;
+    return fed != 0;
 }
 
 /* Nothing was received: the end of the stream, or -errno. */
@@ -198,8 +205,16 @@ read_bulk(CaStream *self)
         Py_DECREF(data);
         return received_none(self, n);
     }
-    return _PyBytes_Resize(&data, n) < 0 ? ca_stream_fail(self, READ_FAILED)
-                                         : deliver(self, data);
+    int result;
+    if (_PyBytes_Resize(&data, n) < 0) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
+    if (!feed_reader(self, PyBytes_AS_STRING(data), (size_t)n, data,
+                     &result)) {
+        return deliver(self, data);
+    }
+    Py_DECREF(data);
+    return result;
 }
 
 static int
@@ -214,11 +229,9 @@ read_data(CaStream *self)
     if (n <= 0) {
         return received_none(self, n);
     }
-    if (self->protocol_kind == CA_PROTOCOL_READER) {
-        int fed = feed_reader(self, buffer, (size_t)n);
-        if (fed != 0) {
-            return fed > 0 ? 0 : ca_stream_fail(self, RECEIVED_FAILED);
-        }
+    int result;
+    if (feed_reader(self, buffer, (size_t)n, NULL, &result)) {
+        return result;
     }
     PyObject *data = ca_spares_take(&self->loop->spares, buffer, n);
     return data == NULL ? ca_stream_fail(self, READ_FAILED)
@@ -303,6 +316,15 @@ read_tls(CaStream *self)
                : ca_stream_fail(self, UPDATED_FAILED);
 }
 
+/* Whether much is expected, by somebody who takes it as an object. */
+static bool
+wants_bulk(const CaStream *self)
+{
+    return self->loop->bulk &&
+           (self->protocol_kind == CA_PROTOCOL_DATA ||
+            ca_reader_feed_keeps(self->loop->st, self->protocol));
+}
+
 int
 ca_stream_read(CaStream *self)
 {
@@ -315,9 +337,7 @@ ca_stream_read(CaStream *self)
     if (self->protocol_kind == CA_PROTOCOL_BUFFERED) {
         return read_into_buffer(self);
     }
-    return self->loop->bulk && self->protocol_kind == CA_PROTOCOL_DATA
-               ? read_bulk(self)
-               : read_data(self);
+    return wants_bulk(self) ? read_bulk(self) : read_data(self);
 }
 
 /* ---- methods ---- */
