@@ -51,6 +51,7 @@ def report(transport: Any, exc: BaseException, message: str, *, quiet: bool = Fa
     )
 
 
+@_native.adopt
 class _SelectorSocketTransport(_Base):
     """A connection over a TCP or UNIX stream socket; made by the loop.
 
