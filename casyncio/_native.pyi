@@ -173,6 +173,7 @@ class FutureIter:
 class StreamTransport(asyncio.Transport):
     _blocked: bool
     _closing: bool
+    _context: Context
     _empty_waiter: asyncio.Future[None] | None
     _eof: bool
     _family: int
@@ -584,6 +585,7 @@ class Loop:
         *,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: Context | None = None,
     ) -> asyncio.Transport: ...
     def _start_serving(
         self,
@@ -675,6 +677,7 @@ class Tls:
     _app_reading_paused: bool
     _app_writing_paused: bool
     _conn_lost: int
+    _context: Context
     _eof_received: bool
     _failure: BaseException | None
     _incoming: Any

@@ -210,6 +210,11 @@ class TransportTable(weakref.WeakValueDictionary[int, Any]):
         super().__init__()
         self._loop = weakref.ref(loop)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "data" and (loop := self.__dict__.get("_loop", bool)()):
+            loop._adopt_table(self)  # it looks into the dict itself
+
     def get(self, fd: Any, default: Any = None) -> Any:
         """Return the transport that has the descriptor; ``default`` when none has it."""
         loop = self._loop()

@@ -201,7 +201,7 @@ acceptor_watch(CaAcceptor *self)
 
 int
 ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
-                  PyObject *server, int backlog)
+                  PyObject *server, PyObject *context, int backlog)
 {
     CaAcceptor *self = PyObject_GC_New(CaAcceptor, loop->st->AcceptorType);
     if (self == NULL) {
@@ -211,7 +211,8 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->factory = Py_NewRef(factory);
     self->sock = Py_NewRef(sock);
     self->server = server == Py_None ? NULL : Py_NewRef(server);
-    self->context = PyContext_CopyCurrent();
+    self->context = context != NULL ? Py_NewRef(context)
+                                    : PyContext_CopyCurrent();
     self->watcher = (ca_watcher){.vt = &acceptor_watcher_vt};
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;

@@ -256,13 +256,13 @@ ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
 }
 
 CaStream *
-ca_stream_from_socket(CaLoop *loop, PyObject *sock)
+ca_stream_from_socket(CaLoop *loop, PyObject *sock, PyObject *context)
 {
     int fd = ca_sockobj_fd(loop->st, sock);
-    PyObject *context = PyContext_CopyCurrent();
-    CaStream *self = context == NULL ? NULL
-                                     : stream_new(loop, fd, context, NULL);
-    Py_XDECREF(context);
+    PyObject *own = context != NULL ? Py_NewRef(context)
+                                    : PyContext_CopyCurrent();
+    CaStream *self = own == NULL ? NULL : stream_new(loop, fd, own, NULL);
+    Py_XDECREF(own);
     if (self == NULL) {
         return NULL;
     }
@@ -274,10 +274,20 @@ ca_stream_from_socket(CaLoop *loop, PyObject *sock)
 }
 
 int
+ca_protocol_is_buffered(const ca_state *st, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, st->BufferedProtocol);
+    if (buffered != 0) {
+        return buffered;
+    }
+    return !PyObject_HasAttr(protocol, st->names[CA_STR_data_received]) &&
+           PyObject_HasAttr(protocol, st->names[CA_STR_get_buffer]);
+}
+
+int
 ca_stream_set_protocol(CaStream *self, PyObject *protocol)
 {
-    int buffered = PyObject_IsInstance(protocol,
-                                       self->loop->st->BufferedProtocol);
+    int buffered = ca_protocol_is_buffered(self->loop->st, protocol);
     if (buffered < 0) {
         return -1;
     }
@@ -542,6 +552,8 @@ static PyMemberDef stream_members[] = {
      "The socket object, also when it is closed; None: there was none."},
     {"_empty_waiter", T_OBJECT, offsetof(CaStream, empty_waiter), 0,
      "A future that waits for everything to be sent; or None."},
+    {"_context", T_OBJECT, offsetof(CaStream, context), Py_READONLY,
+     "The context in which the protocol is called."},
     {"_sock_fd", T_INT, offsetof(CaStream, fd), Py_READONLY,
      "The descriptor, also when it is closed."},
     {"_family", T_INT, offsetof(CaStream, family), Py_READONLY,

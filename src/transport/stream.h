@@ -104,8 +104,14 @@ PyObject *ca_stream_type_new(PyObject *module, ca_state *st);
 CaStream *ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
                             const ca_sockaddr *peer);
 
-/* A transport for a socket object. */
-CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock);
+/* A transport for a socket object; its callbacks run in `context` (NULL: in a
+ * copy of the current one). */
+CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock,
+                                PyObject *context);
+
+/* Whether it receives into a buffer of its own: a BufferedProtocol, or what
+ * has get_buffer() and no data_received().  1, 0 or -1. */
+int ca_protocol_is_buffered(const ca_state *st, PyObject *protocol);
 
 /* Send small writes at once, if it is TCP.  Stock asks the socket object,
  * whose protocol number is often 0; the kernel knows better.  Sockets accepted
