@@ -238,7 +238,8 @@ def test_a_changed_watcher_by_pidfd_is_used(loop, set_watcher, how):
 
     watcher = Watcher() if how == "subclass" else asyncio.PidfdChildWatcher()
     if how == "attribute":
-        watcher.add_child_handler = Watcher().add_child_handler
+        real = watcher.add_child_handler
+        watcher.add_child_handler = lambda *args: (seen.append(args[0]), real(*args))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         set_watcher(watcher)
