@@ -97,6 +97,19 @@ def test_children_are_waited_for_by_stocks_names_where_it_has_a_thread_for_each(
         ]
 
 
+def test_asyncio_asks_for_its_child_watcher_as_expected_where_asking_warns():
+    from casyncio import _children
+
+    watchers = hasattr(unix_events, "can_use_pidfd") and hasattr(asyncio, "get_child_watcher")
+    assert watchers == _children.ASKING_WARNS
+    if watchers:
+        names = asyncio.SelectorEventLoop._make_subprocess_transport.__code__.co_names
+        assert {"catch_warnings", "get_child_watcher", "is_active", "add_child_handler"} <= {*names}
+        assert "_watcher" in vars(asyncio.DefaultEventLoopPolicy())
+        watcher = unix_events.PidfdChildWatcher()
+        assert watcher.is_active() and watcher.__exit__(None, None, None) is None
+
+
 def test_stock_asks_the_socket_module_that_base_events_has_imported():
     names = asyncio.BaseEventLoop.getaddrinfo.__code__.co_names
     assert base_events.socket is socket
