@@ -99,7 +99,6 @@ def _in_context(name: str) -> Any:
 
 if reason is None:
 
-    @_native.adopt
     class _SelectorDatagramTransport(_native.DatagramTransport, asyncio.Transport):
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
 

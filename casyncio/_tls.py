@@ -75,7 +75,6 @@ REPLACED = (
 )
 
 
-@_native.adopt
 class _SSLProtocolTransport(_TlsTransport, _StockTransport):
     """The transport of a TLS connection; made by the loop.
 
