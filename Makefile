@@ -5,7 +5,7 @@ PYTHONS ?= python3.11 python3.12 python3.13
 # ... and the one that .venv is made with: a name on PATH or in pyenv, or a path.
 # "python3" is any that is new enough, and leaves a .venv that is there alone.
 PYTHON ?= python3
-# The one of `make next`: newer than those of `make test`.
+# The one of `make next` and `make cpython`: newer than those of `make test`.
 NEXT ?= python3.14
 
 VENV := .venv
@@ -21,7 +21,7 @@ PIP = -m pip --disable-pip-version-check
 STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
-.PHONY: help try test setup build unit next refleaks venv pytest sanitized ctest asan tsan \
+.PHONY: help try test setup build unit next cpython refleaks venv pytest sanitized ctest asan tsan \
         lint format shape layers stubtest bench netbench figures stress tlsstress \
         instructions libraries uvloop docs dist wheels clean
 
@@ -63,6 +63,15 @@ next:  ## the unit tests on the Python to come: make next NEXT=python3.15 K=time
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python -m casyncio info
 	cd $(AWAY) && $(PYTEST) $(CURDIR)/tests/unit $(if $(K),-k "$(K)")
+
+cpython: VENV = build/venv/next
+cpython:  ## CPython's own asyncio tests on the Python to come: make cpython NEXT=python3.15 ARGS="-k 'test_locks.*'"
+	@tools/find-python.sh "$(NEXT)" > /dev/null || \
+		{ echo "make cpython: nothing is tested; NEXT=... names another interpreter" >&2; exit 1; }
+	@tools/venv.sh $(VENV) "$(NEXT)" requirements/unit.txt
+	$(VENV)/bin/python $(PIP) install --quiet --no-deps .
+	@mkdir -p $(AWAY)
+	cd $(AWAY) && $(CURDIR)/$(VENV)/bin/python $(CURDIR)/tests/conformance/run_cpython_suite.py $(ARGS)
 
 refleaks: VENV = build/venv/refleaks
 refleaks: NEXT = python3.14d

@@ -1,8 +1,10 @@
-"""Child processes where asyncio's own way of waiting for them costs a thread each.
+"""Child processes where asyncio's own way to its child watcher is dear.
 
-Up to 3.11 the default child watcher is a ThreadedChildWatcher; from 3.12 on asyncio waits by
-pidfd itself, and what is here is not used.  A watcher that a program has chosen, a loop in debug
-mode and a kernel without pidfds are left to asyncio.
+Up to 3.11 the default child watcher is a ThreadedChildWatcher, with a thread for each child; here
+is a pidfd instead.  In 3.12 and 3.13 asyncio waits by pidfd itself, but asks for the watcher under
+``warnings.catch_warnings()``, since asking is deprecated; here it is asked for quietly.  From 3.14
+on there are no watchers, and what is here is not used.  A watcher that a program has chosen, a
+loop in debug mode and a kernel without pidfds are left to asyncio.
 """
 
 from __future__ import annotations
@@ -29,9 +31,43 @@ THREAD_PER_CHILD = (
     and hasattr(os, "pidfd_open")
 )
 
+_Pidfd: Any = getattr(_unix_events, "PidfdChildWatcher", None)
+_add_pidfd_handler = getattr(_Pidfd, "add_child_handler", None)
+_ask = getattr(_events, "get_child_watcher", None)
+_ask_policy = getattr(
+    getattr(_unix_events, "_UnixDefaultEventLoopPolicy", None), "get_child_watcher", None
+)
+
+# Asking for the child watcher is deprecated, and asyncio does so for each child.
+ASKING_WARNS = _ask_policy is not None and "_deprecated" in _ask_policy.__code__.co_names
+
+
+def _quiet_watcher() -> Any:
+    """Return asyncio's watcher by pidfd without the warning of asking for it; None: ask.
+
+    The policy has none before asyncio has asked for the first time.
+    """
+    policy = _events.get_event_loop_policy()
+    ask_policy = getattr(policy, "get_child_watcher", None)
+    if (
+        _events.get_child_watcher is not _ask
+        or getattr(ask_policy, "__func__", None) is not _ask_policy
+    ):
+        return None
+    watcher = policy._watcher
+    same = (
+        type(watcher) is _Pidfd
+        and getattr(watcher.add_child_handler, "__func__", None) is _add_pidfd_handler
+    )
+    return watcher if same else None
+
 
 def _default_watcher() -> Any:
     """Return the child watcher when it is the one that asyncio chooses, else None."""
+    if ASKING_WARNS:
+        return _quiet_watcher()
+    if not THREAD_PER_CHILD:
+        return None
     watcher = _events.get_child_watcher()
     same = (
         type(watcher) is _Threaded
@@ -48,7 +84,7 @@ def _pidfd(pid: int) -> int | None:
 
 
 class PidfdChildren:
-    """The loop's hook that starts subprocesses, with a pidfd instead of a thread."""
+    """The loop's hook that starts subprocesses, by the short way to a pidfd."""
 
     __slots__ = ()
 
@@ -72,7 +108,7 @@ class PidfdChildren:
         extra: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        watcher = _default_watcher() if THREAD_PER_CHILD and not self._debug else None
+        watcher = None if self._debug else _default_watcher()
         if watcher is None:
             return await super()._make_subprocess_transport(  # type: ignore[misc, no-any-return]
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
@@ -91,13 +127,7 @@ class PidfdChildren:
             extra=extra,
             **kwargs,
         )
-        pid = transport.get_pid()
-        pidfd = _pidfd(pid)
-        if pidfd is None:
-            watcher.add_child_handler(pid, self._child_watcher_callback, transport)
-        else:
-            self._children[pidfd] = pid, transport
-            self._add_reader(pidfd, self._child_exited, pidfd)
+        self._watch_child(watcher, transport)
         try:
             await waiter
         except (SystemExit, KeyboardInterrupt):
@@ -107,6 +137,15 @@ class PidfdChildren:
             await transport._wait()
             raise
         return transport
+
+    def _watch_child(self, watcher: Any, transport: Any) -> None:
+        pid = transport.get_pid()
+        pidfd = _pidfd(pid) if THREAD_PER_CHILD else None
+        if pidfd is None:
+            watcher.add_child_handler(pid, self._child_watcher_callback, transport)
+        else:
+            self._children[pidfd] = pid, transport
+            self._add_reader(pidfd, self._child_exited, pidfd)
 
     def _child_exited(self, pidfd: int) -> None:
         pid, transport = self._forget_child(pidfd)

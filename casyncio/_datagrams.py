@@ -38,6 +38,9 @@ _BORROWED = (
     "set_write_buffer_limits",
 )
 
+# From 3.15 on they begin or queue something in the transport's `_context`; datagrams have none.
+_NEW = ("_add_writer", "_call_soon")
+
 # These call the protocol, or arrange for that: in the context of the transport's creation,
 # whoever closes it, writes or resumes.
 _IN_CONTEXT = ("_force_close", "_maybe_pause_protocol", "close", "resume_reading")
@@ -96,8 +99,11 @@ def _in_context(name: str) -> Any:
 
 if reason is None:
 
+    @_native.adopt
     class _SelectorDatagramTransport(_native.DatagramTransport, asyncio.Transport):
         """A datagram transport of a casyncio loop; ``create_datagram_endpoint()`` makes it."""
+
+        _context: contextvars.Context | None = None
 
         if TYPE_CHECKING:  # of those that are borrowed
             _extra: dict[str, Any]
@@ -212,7 +218,7 @@ if reason is None:
     for _name, _value in vars(_stock).items():  # numbers that its methods ask for, from 3.14 on
         if isinstance(_value, int) and not hasattr(DatagramTransport, _name):
             setattr(DatagramTransport, _name, _value)
-    for _name in _BORROWED:
+    for _name in (*_BORROWED, *(name for name in _NEW if hasattr(_stock, name))):
         setattr(DatagramTransport, _name, getattr(_stock, _name))
     for _name in _IN_CONTEXT:
         setattr(DatagramTransport, _name, _in_context(_name))

@@ -60,6 +60,7 @@ def _turn() -> Iterator[None]:
     yield
 
 
+@_native.adopt
 class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 

@@ -564,10 +564,18 @@ class Loop:
     def remove_reader(self, fd: int | _HasFileno) -> bool: ...
     def remove_writer(self, fd: int | _HasFileno) -> bool: ...
     def _add_reader(
-        self, fd: int | _HasFileno, callback: Callable[..., Any], *args: Any
+        self,
+        fd: int | _HasFileno,
+        callback: Callable[..., Any],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.Handle: ...
     def _add_writer(
-        self, fd: int | _HasFileno, callback: Callable[..., Any], *args: Any
+        self,
+        fd: int | _HasFileno,
+        callback: Callable[..., Any],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.Handle: ...
     def _remove_reader(self, fd: int | _HasFileno) -> bool: ...
     def _remove_writer(self, fd: int | _HasFileno) -> bool: ...

@@ -75,6 +75,7 @@ REPLACED = (
 )
 
 
+@_native.adopt
 class _SSLProtocolTransport(_TlsTransport, _StockTransport):
     """The transport of a TLS connection; made by the loop.
 
@@ -189,18 +190,16 @@ class Connection(_Tls, _StockProtocol):
             self._loop.call_soon(self._resumed, context=self._context)
 
     def _resumed(self) -> None:
-        state = self._state
-        if state is _sslproto.SSLProtocolState.WRAPPED:
-            self._do_read()
-        elif state is _sslproto.SSLProtocolState.FLUSHING:
-            self._do_flush()
-        elif state is _sslproto.SSLProtocolState.SHUTDOWN:
-            self._do_shutdown()
+        steps = {
+            "WRAPPED": self._do_read,
+            "FLUSHING": self._do_flush,
+            "SHUTDOWN": self._do_shutdown,
+        }
+        steps.get(self._state.name, bool)()
 
     def _start_shutdown(self) -> None:
         # A connection that was cut off while the protocol did not read waits for it to read again.
-        waits = self._eof_received and self._app_reading_paused
-        waits = waits and self._state is _sslproto.SSLProtocolState.FLUSHING
+        waits = self._state.name == "FLUSHING" and self._eof_received and self._app_reading_paused
         super()._start_shutdown()
         if waits:
             self._do_flush()

@@ -23,6 +23,10 @@ _base_events: Any = base_events
 _constants: Any = constants
 _trsock: Any = trsock
 
+# Asyncio's transports inherit this one method from a public class, where tests put another.
+_Transport = asyncio.Transport
+_inherited_get_extra_info = _Transport.get_extra_info
+
 
 if TYPE_CHECKING:
     from casyncio._native import StreamTransport as _Base
@@ -47,6 +51,7 @@ def report(transport: Any, exc: BaseException, message: str, *, quiet: bool = Fa
     )
 
 
+@_native.adopt
 class _SelectorSocketTransport(_Base):
     """A connection over a TCP or UNIX stream socket; made by the loop.
 
@@ -93,8 +98,11 @@ class _SelectorSocketTransport(_Base):
         """Return what is known under that name, else ``default``.
 
         See asyncio, "Base Transport".  Only what a socket tells has to be gathered; its
-        names alone do not put the socket itself into other hands.
+        names alone do not put the socket itself into other hands.  What a program has put in
+        the place of ``asyncio.Transport.get_extra_info`` is called instead.
         """
+        if _Transport.get_extra_info is not _inherited_get_extra_info:
+            return super().get_extra_info(*((name,) if default is None else (name, default)))
         if self._given_extra is None and name != "socket":
             if name not in ("sockname", "peername"):
                 return default

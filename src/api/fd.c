@@ -237,11 +237,11 @@ PyDoc_STRVAR(remove_writer_doc,
 "Everything else as in remove_reader().");
 
 PyDoc_STRVAR(_add_reader_doc,
-"_add_reader($self, /, fd, callback, *args)\n--\n\n"
+"_add_reader($self, /, fd, callback, *args, context=None)\n--\n\n"
 "As add_reader(), also for a transport's descriptor; returns the Handle.");
 
 PyDoc_STRVAR(_add_writer_doc,
-"_add_writer($self, /, fd, callback, *args)\n--\n\n"
+"_add_writer($self, /, fd, callback, *args, context=None)\n--\n\n"
 "As add_writer(), also for a transport's descriptor; returns the Handle.");
 
 PyDoc_STRVAR(_remove_reader_doc,
@@ -275,7 +275,7 @@ add(CaLoop *self, const fd_call *call, ca_op_kind kind, bool public)
     ca_call_args a;
     if (!ca_args_bind(self->st, self->st->names[CA_STR_fd], call->args,
                       call->nargs, call->kwnames, &a) ||
-        a.context != NULL) {
+        (public && a.context != NULL)) {
         return stock_selector(self, call);
     }
     if (public && check_no_transport(self, a.first) < 0) {

@@ -8,6 +8,7 @@
 #include "py/errors.h"
 #include "task/task.h"
 
+#include <math.h>
 #include <sched.h>
 
 enum {
@@ -15,6 +16,9 @@ enum {
                                           the free list of handles */
     CA_GIVE_WAY_YIELDS = 100,
 };
+
+/* Up to here a double has every whole number. */
+static const double WHOLE_S_MAX = 9007199254740992.0;
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
@@ -322,7 +326,12 @@ loop_py_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (when_s == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    return (PyObject *)ca_timer_start(self, &a, when_s);
+    CaTimerHandle *handle = ca_timer_start(self, &a, when_s);
+    if (handle != NULL && PyLong_CheckExact(a.first) &&
+        fabs(when_s) <= WHOLE_S_MAX) {
+        handle->base.flags |= CA_HANDLE_WHOLE;
+    }
+    return (PyObject *)handle;
 }
 
 PyDoc_STRVAR(time_doc,

@@ -12,7 +12,8 @@
  * forget(): it takes the place of POLL_IN and finishes like it, in every wait
  * in which bytes, an end or an error are there for recv().  Where the kernel
  * receives ahead of being asked, they may have left the socket by then; so
- * nobody else may receive from it, and nobody may close it unsaid.
+ * nobody else may receive from it, and nobody may close it unsaid.  A UNIX
+ * socket then forgets to reset a peer whose bytes were not delivered.
  *
  * Jobs (kinds READ and later) are for files that nobody can wait for: each
  * finishes once, with a result.  Not every backend takes them, and whoever

@@ -247,10 +247,34 @@ ask_or_queue(ca_receiver *rx, ca_source *s)
     }
 }
 
+/* Whether nothing has to be asked for, which is so for most messages. */
+static bool
+is_settled(const ca_source *s)
+{
+    return s->request != 0 && s->op != NULL && !s->plain;
+}
+
+/* What place() does with a settled one.  One that still is on the list
+ * `wanting` is placed again by the next reap(). */
+static void
+place_settled(ca_receiver *rx, ca_source *s)
+{
+    if (!ca_intake_has(&s->intake)) {
+        ca_dlist_unlink(&s->link);
+    } else if (!ca_dlist_linked(&s->link)) {
+        ca_dlist_append(&rx->ready, &s->link);
+    }
+    note_hurry(rx);
+}
+
 /* Put a source on the list it belongs to, or ask for what it wants. */
 static void
 place(ca_receiver *rx, ca_source *s)
 {
+    if (is_settled(s)) {
+        place_settled(rx, s);
+        return;
+    }
     ca_dlist_unlink(&s->link);
     if (wants_stop(s) && !stop_source(rx, s)) {
         ca_dlist_append(&rx->wanting, &s->link);

@@ -14,6 +14,8 @@ enum {
     CA_HANDLE_CANCELLED = 1u << 0,
     /* `context` is a shared snapshot: enter a copy, see py/context.h. */
     CA_HANDLE_SNAPSHOT = 1u << 1,
+    /* The moment was given as an int, and is shown as one. */
+    CA_HANDLE_WHOLE = 1u << 2,
 };
 
 typedef struct {

@@ -68,6 +68,7 @@ typedef struct CaLoop {
     size_t queued_before;              /* callbacks that were ready when the
                                           last look at descriptors was over */
     char *read_buffer;                /* owned; NULL until a transport reads */
+    bool bulk;                         /* see ca_loop_note_received() */
     ca_spares spares;                  /* for received messages */
     char *tls_buffers;                 /* owned; see transport/tls.h */
     char *tls_spare;                   /* owned; for records, or NULL */
@@ -95,11 +96,23 @@ typedef struct CaLoop {
     bool polled;                       /* this turn has looked */
 } CaLoop;
 
-enum { CA_READ_BUFFER_SIZE = 256 * 1024 };
+enum {
+    CA_READ_BUFFER_SIZE = 256 * 1024,
+    CA_BULK_LEAST = 16 * 1024 + 1,     /* from here on, copying is dear */
+};
 
 /* Where received bytes go first, CA_READ_BUFFER_SIZE of them; good until any
  * Python runs.  NULL with an exception.  Owned by the loop. */
 char *ca_loop_read_buffer(CaLoop *self);
+
+/* So many bytes have come.  Much is followed by much: the next receive should
+ * take a bytes object of the whole size, and shrink it, which saves a copy.
+ * Small messages are better off with an object of their own size. */
+static inline void
+ca_loop_note_received(CaLoop *self, Py_ssize_t nbytes)
+{
+    self->bulk = nbytes >= CA_BULK_LEAST;
+}
 
 /* Raise RuntimeError('Event loop is closed') if it is; 0 or -1. */
 int ca_loop_check_open(const CaLoop *self);

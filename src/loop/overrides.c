@@ -1,6 +1,8 @@
 /* overrides.c - see overrides.h. */
 #include "loop/overrides.h"
 
+#include "py/adopt.h"
+
 static const struct {
     int name;                          /* index in ca_state.names */
     uint32_t bit;
@@ -53,7 +55,9 @@ ca_overrides_update(CaLoop *self)
         if (found == NULL) {
             return -1;
         }
-        bits |= found == st->native_methods[i] ? 0 : watched[i].bit;
+        bits |= ca_adopted_is_same(st->native_methods[i], found)
+                    ? 0
+                    : watched[i].bit;
         Py_DECREF(found);
     }
     self->overrides = bits | self->instance_overrides;

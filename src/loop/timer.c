@@ -100,14 +100,18 @@ timer_py_cancel(PyObject *op, PyObject *Py_UNUSED(none))
 
 PyDoc_STRVAR(timer_when_doc,
 "when($self)\n--\n\n"
-"Return the due time: seconds on the clock of loop.time(), as a float.\n\n"
+"Return the due time: seconds on the clock of loop.time(), a float, or an\n"
+"int where call_at() was given one.\n\n"
 "Threads: any thread.\n"
 "Source: asyncio, \"Callback Handles\".");
 
 static PyObject *
 timer_py_when(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return PyFloat_FromDouble(((CaTimerHandle *)op)->when_s);
+    CaTimerHandle *self = (CaTimerHandle *)op;
+    return (self->base.flags & CA_HANDLE_WHOLE) != 0
+               ? PyLong_FromDouble(self->when_s)
+               : PyFloat_FromDouble(self->when_s);
 }
 
 static PyObject *

@@ -3,6 +3,8 @@
 
 #include "loop/ready.h"
 
+enum { LOOKED_AT_DIRECTLY = 8 };       /* of a deque's waiters */
+
 /* A future's method that answers with a bool: 1, 0, or -1. */
 static int
 ask(PyObject *fut, const char *method)
@@ -63,22 +65,27 @@ search_all(const ca_state *st, PyObject *deque,
     return found;
 }
 
-/* The same.  Nearly always it is the first one, and an iterator costs more
- * than all the rest; one that is not ours is asked once only. */
+/* The same.  Nearly always it is among the first ones, behind those that are
+ * woken and have not had their turn, and an iterator costs more than all the
+ * rest.  One that is not ours may run Python and is asked once only. */
 static PyObject *
 search(const ca_state *st, PyObject *deque,
        int (*skip)(const ca_state *st, PyObject *fut))
 {
-    if (ca_deque_size(deque) == 0) {
-        return NULL;
+    Py_ssize_t size = ca_deque_size(deque);
+    Py_ssize_t near = size < LOOKED_AT_DIRECTLY ? size : LOOKED_AT_DIRECTLY;
+    for (Py_ssize_t i = 0; i < near; i++) {
+        PyObject *fut = Py_TYPE(deque)->tp_as_sequence->sq_item(deque, i);
+        bool own = fut != NULL && ca_future_check(st, fut);
+        if (fut == NULL || (own && skip(st, fut) == 0)) {
+            return fut;
+        }
+        Py_DECREF(fut);
+        if (!own) {
+            return search_all(st, deque, skip);
+        }
     }
-    PyObject *first = ca_deque_first(deque);
-    if (first == NULL ||
-        (ca_future_check(st, first) && skip(st, first) == 0)) {
-        return first;
-    }
-    Py_DECREF(first);
-    return search_all(st, deque, skip);
+    return size > near ? search_all(st, deque, skip) : NULL;
 }
 
 int

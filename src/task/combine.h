@@ -92,6 +92,18 @@ extern PyType_Spec ca_combinecall_spec;
 PyObject *ca_combinecall_new(ca_state *st, const ca_combine_op *op,
                              PyObject *const *args, Py_ssize_t nargs);
 
+/* `async with`: what __aenter__() and __aexit__(type, exc, tb) return for an
+ * object of a type of ours. */
+PyObject *ca_combinecall_enter(PyObject *owner, const ca_combine_op *op);
+PyObject *ca_combinecall_exit(PyObject *owner, const ca_combine_op *op,
+                              PyObject *const *args, Py_ssize_t nargs);
+
+/* For the `resume` and `thrown` of operations that never wait. */
+PySendResult ca_combinecall_resume_never(CaCombineCall *self, PyObject *value,
+                                         PyObject **result);
+PySendResult ca_combinecall_thrown_never(CaCombineCall *self, PyObject *exc,
+                                         PyObject **result);
+
 /* ---- functions with the looks of stock's ---- */
 
 extern PyType_Spec ca_function_spec;

@@ -124,6 +124,46 @@ ca_combinecall_new(ca_state *st, const ca_combine_op *op,
     return (PyObject *)self;
 }
 
+PyObject *
+ca_combinecall_enter(PyObject *owner, const ca_combine_op *op)
+{
+    ca_state *st = ca_state_of_type(Py_TYPE(owner));
+    return st == NULL ? NULL : ca_combinecall_new(st, op, &owner, 1);
+}
+
+PyObject *
+ca_combinecall_exit(PyObject *owner, const ca_combine_op *op,
+                    PyObject *const *args, Py_ssize_t nargs)
+{
+    ca_state *st = ca_state_of_type(Py_TYPE(owner));
+    if (st == NULL) {
+        return NULL;
+    }
+    if (nargs != 3) {
+        PyErr_Format(PyExc_TypeError, "__aexit__() takes 3 arguments, got %zd",
+                     nargs);
+        return NULL;
+    }
+    PyObject *all[4] = {owner, args[0], args[1], args[2]};
+    return ca_combinecall_new(st, op, all, 4);
+}
+
+PySendResult
+ca_combinecall_resume_never(CaCombineCall *Py_UNUSED(self),
+                            PyObject *Py_UNUSED(value),
+                            PyObject **Py_UNUSED(result))
+{
+    PyErr_SetString(PyExc_SystemError, "nothing was waited for");
+    return PYGEN_ERROR;
+}
+
+PySendResult
+ca_combinecall_thrown_never(CaCombineCall *Py_UNUSED(self), PyObject *exc,
+                            PyObject **Py_UNUSED(result))
+{
+    return ca_coro_fail(exc);
+}
+
 static PySendResult
 call_am_send(PyObject *op, PyObject *value, PyObject **result)
 {

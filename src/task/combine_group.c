@@ -418,27 +418,12 @@ aexit_resume(CaCombineCall *coro, PyObject *Py_UNUSED(value),
     return status;
 }
 
-static PySendResult
-resume(CaCombineCall *Py_UNUSED(self), PyObject *Py_UNUSED(value),
-       PyObject **Py_UNUSED(result))
-{
-    PyErr_SetString(PyExc_SystemError, "nothing was waited for");
-    return PYGEN_ERROR;
-}
-
-static PySendResult
-thrown(CaCombineCall *Py_UNUSED(self), PyObject *exc,
-       PyObject **Py_UNUSED(result))
-{
-    return ca_coro_fail(exc);
-}
-
 static const ca_combine_op aenter_op = {
     .qualname = "TaskGroup.__aenter__",
     .stock = CA_COMBINE_GROUP_ENTER,
     .start = aenter_start,
-    .resume = resume,
-    .thrown = thrown,
+    .resume = ca_combinecall_resume_never,
+    .thrown = ca_combinecall_thrown_never,
 };
 
 static const ca_combine_op aexit_op = {
@@ -455,8 +440,7 @@ PyDoc_STRVAR(aenter_doc,
 static PyObject *
 group_py_aenter(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    ca_state *st = ca_state_of_type(Py_TYPE(op));
-    return st == NULL ? NULL : ca_combinecall_new(st, &aenter_op, &op, 1);
+    return ca_combinecall_enter(op, &aenter_op);
 }
 
 PyDoc_STRVAR(aexit_doc,
@@ -466,17 +450,7 @@ PyDoc_STRVAR(aexit_doc,
 static PyObject *
 group_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    ca_state *st = ca_state_of_type(Py_TYPE(op));
-    if (st == NULL) {
-        return NULL;
-    }
-    if (nargs != 3) {
-        PyErr_Format(PyExc_TypeError, "__aexit__() takes 3 arguments, got %zd",
-                     nargs);
-        return NULL;
-    }
-    PyObject *all[4] = {op, args[0], args[1], args[2]};
-    return ca_combinecall_new(st, &aexit_op, all, 4);
+    return ca_combinecall_exit(op, &aexit_op, args, nargs);
 }
 
 /* ---- the type ---- */

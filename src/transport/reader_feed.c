@@ -48,8 +48,8 @@ unchanged(PyObject *op, PyObject *type, unsigned int version)
            Py_TYPE(op)->tp_version_tag == version;
 }
 
-static bool
-is_ours(const ca_state *st, PyObject *protocol)
+bool
+ca_reader_feed_keeps(const ca_state *st, PyObject *protocol)
 {
     return Py_TYPE(protocol) == st->StreamProtocolClass ||
            PyObject_TypeCheck(protocol, st->StreamProtocolType);
@@ -66,7 +66,7 @@ is_stock(const ca_state *st, PyObject *protocol)
 bool
 ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
 {
-    return is_ours(st, protocol) || is_stock(st, protocol);
+    return ca_reader_feed_keeps(st, protocol) || is_stock(st, protocol);
 }
 
 /* Whether op.name is still the method of its class. */
@@ -237,10 +237,10 @@ limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
 
 int
 ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
-               size_t nbytes)
+               size_t nbytes, PyObject *object)
 {
-    if (is_ours(st, protocol)) {
-        return ca_stream_protocol_feed(protocol, data, nbytes);
+    if (ca_reader_feed_keeps(st, protocol)) {
+        return ca_stream_protocol_feed(protocol, data, nbytes, object);
     }
     PyObject *reader = usual_reader(st, protocol);
     if (reader == NULL) {

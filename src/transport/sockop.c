@@ -147,13 +147,14 @@ note_received(CaSockCall *call, Py_ssize_t asked, Py_ssize_t received)
 }
 
 /* Receive into new bytes.  Up to the size of the loop's buffer they get their
- * final size at once; asking for more costs a block of that size. */
+ * final size at once, unless much is expected; asking for more costs a block
+ * of that size. */
 static ca_sock_outcome
 receive_bytes(CaSockCall *call, ca_sockaddr *from, PyObject **result)
 {
     Py_ssize_t received;
     ca_sock_outcome outcome;
-    if (call->size <= CA_READ_BUFFER_SIZE) {
+    if (call->size <= CA_READ_BUFFER_SIZE && !call->loop->bulk) {
         char *buffer = ca_loop_read_buffer(call->loop);
         if (buffer == NULL) {
             return CA_SOCKCALL_FAILED;
@@ -178,6 +179,7 @@ receive_bytes(CaSockCall *call, ca_sockaddr *from, PyObject **result)
     }
     if (outcome == CA_SOCKCALL_DONE) {
         note_received(call, call->size, received);
+        ca_loop_note_received(call->loop, received);
         return *result == NULL ? CA_SOCKCALL_FAILED : CA_SOCKCALL_DONE;
     }
     return outcome;

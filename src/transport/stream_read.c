@@ -10,6 +10,7 @@
 #include "transport/tls.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #define READ_FAILED "Fatal read error on socket transport"
 #define UPDATED_FAILED "Fatal error: protocol.buffer_updated() call failed."
@@ -21,11 +22,13 @@ wants_to_read(const CaStream *self)
     return self->started && !self->closing && !self->paused && !self->lost;
 }
 
-/* A socket object may be closed, or received from, by others. */
+/* A socket object may be closed, or received from, by others.  A UNIX socket
+ * that is closed with bytes in it resets its peer, and nothing else does. */
 static ca_op_kind
 reading_kind(const CaStream *self)
 {
-    return self->sock == NULL ? CA_OP_RECV : CA_OP_POLL_IN;
+    return self->sock == NULL && self->family != AF_UNIX ? CA_OP_RECV
+                                                         : CA_OP_POLL_IN;
 }
 
 int
@@ -155,13 +158,66 @@ receive(CaStream *self, char *buffer, size_t size, char **where)
                                     where);
 }
 
-static int
-feed_reader(CaStream *self, const char *data, size_t nbytes)
+/* To a reader without calling the protocol, if that can be: true, and *result
+ * is 0 or -1. */
+static bool
+feed_reader(CaStream *self, const char *data, size_t nbytes, PyObject *object,
+            int *result)
 {
+    if (self->protocol_kind != CA_PROTOCOL_READER) {
+        return false;
+    }
     PyObject *protocol = Py_NewRef(self->protocol);
-    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes);
+    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes, object);
     Py_DECREF(protocol);
-    return fed;
+    *result = fed < 0 ? ca_stream_fail(self, RECEIVED_FAILED) : 0;
+    return fed != 0;
+}
+
+/* Nothing was received: the end of the stream, or -errno. */
+static int
+received_none(CaStream *self, ssize_t n)
+{
+    return n == 0 ? queue_eof(self) : receive_failed(self, n);
+}
+
+static int
+deliver(CaStream *self, PyObject *steal_data)
+{
+    PyObject *done = ca_stream_call(self, CA_STR_data_received, steal_data);
+    ca_spares_give(&self->loop->spares, steal_data);
+    if (done == NULL) {
+        return ca_stream_fail(self, RECEIVED_FAILED);
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* Receive much, where it stays. */
+static int
+read_bulk(CaStream *self)
+{
+    PyObject *data = PyBytes_FromStringAndSize(NULL, CA_READ_BUFFER_SIZE);
+    if (data == NULL) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
+    ssize_t n = receive(self, PyBytes_AS_STRING(data), CA_READ_BUFFER_SIZE,
+                        NULL);
+    ca_loop_note_received(self->loop, n);
+    if (n <= 0) {
+        Py_DECREF(data);
+        return received_none(self, n);
+    }
+    int result;
+    if (_PyBytes_Resize(&data, n) < 0) {
+        return ca_stream_fail(self, READ_FAILED);
+    }
+    if (!feed_reader(self, PyBytes_AS_STRING(data), (size_t)n, data,
+                     &result)) {
+        return deliver(self, data);
+    }
+    Py_DECREF(data);
+    return result;
 }
 
 static int
@@ -172,27 +228,17 @@ read_data(CaStream *self)
         return -1;
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, &buffer);
+    ca_loop_note_received(self->loop, n);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
-    if (self->protocol_kind == CA_PROTOCOL_READER) {
-        int fed = feed_reader(self, buffer, (size_t)n);
-        if (fed != 0) {
-            return fed > 0 ? 0 : ca_stream_fail(self, RECEIVED_FAILED);
-        }
+    int result;
+    if (feed_reader(self, buffer, (size_t)n, NULL, &result)) {
+        return result;
     }
-    ca_spares *spares = &self->loop->spares;
-    PyObject *data = ca_spares_take(spares, buffer, n);
-    if (data == NULL) {
-        return ca_stream_fail(self, READ_FAILED);
-    }
-    PyObject *done = ca_stream_call(self, CA_STR_data_received, data);
-    ca_spares_give(spares, data);
-    if (done == NULL) {
-        return ca_stream_fail(self, RECEIVED_FAILED);
-    }
-    Py_DECREF(done);
-    return 0;
+    PyObject *data = ca_spares_take(&self->loop->spares, buffer, n);
+    return data == NULL ? ca_stream_fail(self, READ_FAILED)
+                        : deliver(self, data);
 }
 
 /* protocol.get_buffer(-1), writable and not empty; 0 or -1. */
@@ -243,7 +289,7 @@ read_into_buffer(CaStream *self)
     ssize_t n = receive(self, view.buf, (size_t)view.len, NULL);
     PyBuffer_Release(&view);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
     PyObject *nbytes = PyLong_FromSsize_t(n);
     PyObject *done = nbytes == NULL
@@ -266,11 +312,20 @@ read_tls(CaStream *self)
     }
     ssize_t n = receive(self, buffer, CA_READ_BUFFER_SIZE, NULL);
     if (n <= 0) {
-        return n == 0 ? queue_eof(self) : receive_failed(self, n);
+        return received_none(self, n);
     }
     return ca_tls_received(self->protocol, buffer, (size_t)n) == 0
                ? 0
                : ca_stream_fail(self, UPDATED_FAILED);
+}
+
+/* Whether much is expected, by somebody who takes it as an object. */
+static bool
+wants_bulk(const CaStream *self)
+{
+    return self->loop->bulk &&
+           (self->protocol_kind == CA_PROTOCOL_DATA ||
+            ca_reader_feed_keeps(self->loop->st, self->protocol));
 }
 
 int
@@ -282,8 +337,10 @@ ca_stream_read(CaStream *self)
     if (self->protocol_kind == CA_PROTOCOL_TLS) {
         return read_tls(self);
     }
-    return self->protocol_kind == CA_PROTOCOL_BUFFERED ? read_into_buffer(self)
-                                                       : read_data(self);
+    if (self->protocol_kind == CA_PROTOCOL_BUFFERED) {
+        return read_into_buffer(self);
+    }
+    return wants_bulk(self) ? read_bulk(self) : read_data(self);
 }
 
 /* ---- methods ---- */

@@ -88,7 +88,7 @@ deliver(CaTls *self, const char *data, size_t nbytes)
     ca_state *st = self->loop->st;
     if (self->protocol_kind == CA_PROTOCOL_READER) {
         PyObject *protocol = Py_NewRef(self->protocol);
-        int fed = ca_reader_feed(st, protocol, data, nbytes);
+        int fed = ca_reader_feed(st, protocol, data, nbytes, NULL);
         Py_DECREF(protocol);
         if (fed != 0) {
             return fed > 0 ? 0 : -1;

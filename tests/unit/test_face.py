@@ -387,3 +387,31 @@ def test_the_process_environment_is_left_alone(casyncio):
     before = dict(os.environ)
     casyncio.run(answer(), backend="poll")
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("method", ["call_soon", "create_future", "sock_recv"])
+def test_a_method_of_the_loop_in_c_is_the_own_one_of_its_class(casyncio, method):
+    """Or else the interpreter calls it by the long way: it looks for exactly that class."""
+    assert vars(casyncio.Loop)[method].__objclass__ is casyncio.Loop
+
+
+@pytest.mark.parametrize("method", ["write", "is_closing"])
+def test_a_method_of_a_transport_in_c_is_the_own_one_of_its_class(casyncio, method):
+    transports = pytest.importorskip("casyncio._transports")
+    cls = transports._SelectorSocketTransport
+    assert vars(cls)[method].__objclass__ is cls
+
+
+def test_a_class_between_the_loop_and_ours_still_goes_first(casyncio):
+    class Mixin:
+        def call_soon(self, *args, **kwargs):
+            calls.append("call_soon")
+            return super().call_soon(*args, **kwargs)
+
+    class Mixed(Mixin, casyncio.Loop):
+        pass
+
+    calls = []
+    with asyncio.Runner(loop_factory=Mixed) as runner:
+        assert runner.run(answer()) == 42
+    assert calls

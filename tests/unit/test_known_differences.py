@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 import traceback
 
 import pytest
@@ -68,6 +69,10 @@ def test_the_repr_of_a_handlers_task_names_the_callback_otherwise(loop):
     assert shown.result().endswith("cb=[_ended()]>")
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="3.14 enters no task while another one of the thread runs, on no loop",
+)
 @pytest.mark.ours("stock says that the lock is bound to a different loop")
 def test_a_lock_of_the_outer_of_two_nested_loops_is_refused_in_a_futures_words(loop):
     inner = casyncio.new_event_loop()

@@ -205,6 +205,55 @@ def test_a_reset_is_told_once(loop):
     loop.run_until_complete(main())
 
 
+@pytest.mark.parametrize("family", ["AF_INET", "AF_UNIX"])
+def test_who_is_closed_with_bytes_that_were_not_delivered_is_reset(loop, family, tmp_path):
+    class Rival(Collector):
+        """Whose data comes first closes the other."""
+
+        def data_received(self, data):
+            super().data_received(data)
+            for other in protocols:
+                if other is not self:
+                    other.transport.abort()
+
+    protocols, peers = [], []
+
+    def make():
+        protocols.append(Rival())
+        return protocols[-1]
+
+    async def main():
+        if family == "AF_UNIX":
+            server = await loop.create_unix_server(make, str(tmp_path / "socket"))
+        else:
+            server = await loop.create_server(make, "127.0.0.1", 0)
+        for _ in range(2):
+            peer = socket.socket(getattr(socket, family))
+            peer.settimeout(PATIENCE_S)
+            peer.connect(server.sockets[0].getsockname())
+            peers.append(peer)
+            while len(protocols) < len(peers):
+                await asyncio.sleep(0.001)
+        for protocol in protocols:
+            await protocol.until("made")
+        await settle()
+        for peer in peers:
+            peer.sendall(b"bytes")  # both are there when the loop looks
+        while all(protocol.events.empty() for protocol in protocols):
+            await asyncio.sleep(0.001)
+        (loser,) = [i for i, protocol in enumerate(protocols) if protocol.data == b""]
+        await protocols[loser].until(type(None))
+        with pytest.raises(ConnectionResetError):
+            peers[loser].recv(1)
+        protocols[1 - loser].transport.abort()
+        server.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    for peer in peers:
+        peer.close()
+
+
 def test_a_flood_does_not_keep_others_from_being_heard(loop):
     class Sink(Collector):
         def data_received(self, data):

@@ -1,6 +1,8 @@
 """The backend io_uring: had where the kernel gives it, explained where it does not."""
 
+import errno
 import os
+import pathlib
 
 import pytest
 
@@ -31,6 +33,7 @@ def forbid(number, error):
 
 SETUP, ENTER = 425, 426
 """
+ROOT = pathlib.Path(__file__).parents[2]
 BACKENDS = ["io_uring"]  # read by conftest.py
 ERRORS = ["EPERM", "ENOSYS", "ENOMEM", "EINVAL"]
 
@@ -86,6 +89,27 @@ assert _info.main() == 0
     (line,) = [line for line in out.splitlines() if line.startswith("backend")]
     assert "epoll" in line and "CASYNCIO_BACKEND=io_uring" in line
     assert "io_uring (refused)" in out
+
+
+def test_a_test_run_without_rings_is_one_on_epoll_and_says_why(child, tmp_path):
+    out = child.ok(
+        FORBID
+        + f"""
+forbid(SETUP, errno.EPERM)
+import pytest
+status = pytest.main([
+    "-p", "no:cacheprovider", "--basetemp", {str(tmp_path / "inner")!r},
+    "--rootdir", {str(ROOT)!r}, "-c", {str(ROOT / "pyproject.toml")!r},
+    {str(ROOT / "tests/unit/test_received.py")!r}, "-k", "names",
+])
+assert status == 0, status
+""",
+        timeout=55,
+    )
+    (line,) = [line for line in out.splitlines() if line.startswith("backend: ")]
+    assert line.startswith("backend: epoll (CASYNCIO_BACKEND=io_uring, but "), line
+    assert os.strerror(errno.EPERM) in line
+    assert " passed" in out and "skipped" not in out
 
 
 def test_a_ring_that_breaks_while_it_runs_leaves_the_work_to_threads(child):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import traceback
 
 import pytest
@@ -112,3 +113,61 @@ def test_a_message_in_a_traceback_stays_as_it_is(loop):
     for letter in (b"a", b"b"):
         loop.run_until_complete(receive(letter * 1000))
     assert [message_of(error) for error in errors] == [b"a" * 1000, b"b" * 1000]
+
+
+# What follows much is received in another way than what follows little.
+MIXED = [
+    bytes([n]) * size for n, size in enumerate([1, 50_000, 50_000, 1, 17_000, 16_384, 300, 60_000])
+]
+
+
+def test_much_and_little_in_turn_arrive_as_they_were_sent(exchange):
+    assert exchange(MIXED * 3, lambda data: (data, type(data))) == [(m, bytes) for m in MIXED * 3]
+
+
+def test_much_and_little_in_turn_are_as_large_as_what_came(exchange):
+    found = exchange(MIXED * 3, lambda data: sys.getsizeof(data))
+    assert found == [sys.getsizeof(m) for m in MIXED * 3]
+
+
+@pytest.mark.parametrize("asked", [64 * 1024, 256 * 1024, 512 * 1024])
+def test_much_and_little_in_turn_are_what_sock_recv_returns(loop, asked):
+    first, peer = socket.socketpair()
+    first.setblocking(False)
+
+    async def main():
+        found = []
+        for message in MIXED * 3:
+            waiting = asyncio.ensure_future(loop.sock_recv(first, asked))
+            await asyncio.sleep(0)
+            peer.send(message)
+            found.append(await waiting)
+        peer.close()
+        return found, await loop.sock_recv(first, asked)
+
+    with first, peer:
+        assert loop.run_until_complete(main()) == (MIXED * 3, b"")
+
+
+def test_an_end_of_the_stream_after_much_is_told(loop):
+    first, peer = socket.socketpair()
+    first.setblocking(False)
+
+    class Ends(Collects):
+        def eof_received(self):
+            self.found.append("eof")
+
+        def connection_lost(self, exc):
+            self.found.append(exc)
+
+    async def main():
+        protocol = Ends(len)
+        await loop.create_connection(lambda: protocol, sock=first)
+        peer.send(b"x" * 50_000)
+        await until(lambda: protocol.found)
+        peer.close()
+        await until(lambda: len(protocol.found) == 3)
+        return protocol.found
+
+    with peer:
+        assert loop.run_until_complete(main()) == [50_000, "eof", None]

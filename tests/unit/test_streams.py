@@ -205,6 +205,40 @@ def test_what_arrives_in_one_piece_is_not_copied(loop):
     assert loop.run_until_complete(reader.readexactly(len(data))) is data
 
 
+@pytest.mark.parametrize("library", [casyncio, asyncio], ids=["ours", "asyncio"])
+@pytest.mark.parametrize("exactly", [False, True], ids=["read", "readexactly"])
+def test_much_and_little_in_turn_arrive_as_they_were_sent(loop, library, exactly):
+    """What follows much is received in another way than what follows little."""
+    first, peer = socket.socketpair()
+    first.setblocking(False)
+    sizes = [1, 50_000, 50_000, 1, 17_000, 16_384, 300, 60_000] * 3
+    messages = [bytes([n]) * size for n, size in enumerate(sizes)]
+
+    async def main():
+        found = []
+        reader, writer = await library.open_connection(sock=first)
+        for n, message in enumerate(messages):
+            half = len(message) // 2 if n % 2 else len(message)
+            peer.send(message[:half])
+            waiting = asyncio.ensure_future(reader.readexactly(len(message)))
+            if not exactly:
+                waiting.cancel()
+                waiting = asyncio.ensure_future(reader.read(half))
+            await turns()
+            peer.send(message[half:])
+            found.append(await waiting)
+            if not exactly and half < len(message):
+                found[-1] += await reader.readexactly(len(message) - half)
+        writer.close()
+        await writer.wait_closed()
+        return found
+
+    with peer:
+        found = loop.run_until_complete(asyncio.wait_for(main(), 60))
+    assert list(map(len, found)) == sizes
+    assert found == messages
+
+
 def test_the_buffer_stays_the_same_object_once_somebody_has_it(loop):
     reader = make_reader(loop)
     reader.feed_data(b"before")

@@ -226,6 +226,57 @@ def test_a_chosen_child_watcher_is_used(loop, set_watcher):
     assert status == 3 and Watcher.pids == [pid]
 
 
+@pytest.mark.parametrize("how", ["subclass", "attribute"])
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfds")
+def test_a_changed_watcher_by_pidfd_is_used(loop, set_watcher, how):
+    seen = []
+
+    class Watcher(asyncio.PidfdChildWatcher):
+        def add_child_handler(self, pid, callback, *args):
+            seen.append(pid)
+            super().add_child_handler(pid, callback, *args)
+
+    watcher = Watcher() if how == "subclass" else asyncio.PidfdChildWatcher()
+    if how == "attribute":
+        real = watcher.add_child_handler
+        watcher.add_child_handler = lambda *args: (seen.append(args[0]), real(*args))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        set_watcher(watcher)
+        if sys.version_info < (3, 12):
+            watcher.attach_loop(loop)  # it asks for the loop that it was attached to
+    for n in range(2):
+        assert loop.run_until_complete(output("/bin/sh", "-c", f"exit {n}")) == (b"", n)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("where", ["policy", "events"])
+def test_who_is_asked_for_the_child_watcher_may_be_changed(loop, policy, monkeypatch, where):
+    if not hasattr(policy, "get_child_watcher"):
+        pytest.skip("this Python has no child watchers")
+    loop.run_until_complete(output("/bin/true"))
+    owner = policy if where == "policy" else asyncio.events
+    real, asked = owner.get_child_watcher, []
+
+    def get_child_watcher():
+        asked.append(where)
+        return real()
+
+    monkeypatch.setattr(owner, "get_child_watcher", get_child_watcher)
+    assert loop.run_until_complete(output("/bin/sh", "-c", "exit 3")) == (b"", 3)
+    assert asked
+
+
+@pytest.mark.ours("stock switches warnings off for a moment, which forgets what was shown once")
+def test_from_the_second_child_on_the_filters_of_warnings_stay_alone(loop, policy, monkeypatch):
+    loop.run_until_complete(output("/bin/true"))
+    changes = []
+    monkeypatch.setattr(warnings, "_filters_mutated", lambda: changes.append(1), raising=False)
+    monkeypatch.setattr(warnings, "simplefilter", lambda *args: changes.append(args))
+    assert loop.run_until_complete(output("/bin/sh", "-c", "exit 3")) == (b"", 3)
+    assert not changes
+
+
 def test_an_inactive_child_watcher_is_refused_as_on_stocks_loop(same_error, set_watcher):
     class Watcher(asyncio.ThreadedChildWatcher):
         def is_active(self):

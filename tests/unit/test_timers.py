@@ -259,6 +259,18 @@ def test_the_moment_is_kept_exactly(loop):
         assert loop.call_at(when, nothing).when() == when
 
 
+@pytest.mark.parametrize("when", [0, 5, -3, 10**9, 2**53, 7.0, 0.5])
+def test_a_moment_given_as_an_int_is_shown_as_one(loop, when):
+    """As aiohttp's tests want it: it rounds moments up with ceil()."""
+    handle = loop.call_at(when, nothing)
+    assert (type(handle.when()), handle.when()) == (type(when), when)
+    assert (type(handle._when), handle._when) == (type(when), when)
+    assert f"when={when}" in repr(handle)
+    assert hash(handle) == hash(when)
+    handle.cancel()
+    assert (type(handle.when()), handle.when()) == (type(when), when)
+
+
 def test_call_later_counts_from_now(loop):
     before = loop.time()
     when = loop.call_later(0.25, nothing).when()

@@ -9,6 +9,7 @@ import socket
 import sys
 import weakref
 from asyncio import trsock
+from unittest import mock
 
 import pytest
 from traces import DatagramRecorder, Recorder, patient, read, reset, send
@@ -275,6 +276,48 @@ def test_extra_info_in_every_state_is_stocks(same_trace, opener, state):
             trace("client", name, transport.get_extra_info(name, "default") == "default")
         if state == "open":  # stock's pipes fail when they are ended twice
             end(transport)
+        await protocol.until("connection_lost")
+
+    same_trace(program)
+
+
+PUBLIC = [
+    asyncio.BaseTransport,
+    asyncio.ReadTransport,
+    asyncio.WriteTransport,
+    asyncio.Transport,
+]
+GETTERS = [
+    ("get_extra_info", ("sockname",)),
+    ("get_extra_info", ("peername", "default")),
+    ("get_extra_info", ("nonsense",)),
+    ("get_protocol", ()),
+    ("get_write_buffer_limits", ()),
+    ("get_write_buffer_size", ()),
+    ("is_closing", ()),
+    ("is_reading", ()),
+]
+
+
+@pytest.mark.parametrize("base", PUBLIC, ids=lambda base: base.__name__)
+def test_a_method_patched_in_a_public_class_is_called_where_stock_calls_it(
+    same_trace, opener, base, monkeypatch
+):
+    """As websockets' tests do with asyncio.Transport.get_extra_info."""
+
+    async def program(trace):
+        protocol, _ = await opener(trace)
+        transport = protocol.transport
+        for name, args in GETTERS:
+            if not hasattr(transport, name):
+                continue
+            with monkeypatch.context() as patch:
+                fake = mock.Mock(return_value="patched")
+                patch.setattr(base, name, fake, raising=False)
+                trace("client", name, getattr(transport, name)(*args) == "patched")
+                trace("client", name, fake.mock_calls == [mock.call(*args)])
+            trace("client", name, getattr(transport, name)(*args) == "patched")
+        end(transport)
         await protocol.until("connection_lost")
 
     same_trace(program)
