@@ -310,13 +310,14 @@ class _Clients(weakref.WeakSet[Any]):
     @property
     def data(self) -> set[Any]:
         """What a ``WeakSet`` does everything with."""
+        known: set[Any] = vars(self)["data"]
         for transport in self._new.take():
-            self._known.add(weakref.ref(transport, self._remove))
-        return self._known
+            known.add(weakref.ref(transport, self._remove))
+        return known
 
     @data.setter
     def data(self, data: set[Any]) -> None:
-        self._known = data
+        vars(self)["data"] = data
 
 
 def _names_in(function: Any) -> Any:

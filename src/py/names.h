@@ -85,6 +85,7 @@
     X(_sockets) \
     X(_clients) \
     X(_new) \
+    X(__class__) \
     X(add) \
     X(_fail_empty_waiter) \
     X(_start) \

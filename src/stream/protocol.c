@@ -224,6 +224,9 @@ protocol_set__stream_reader_wr(PyObject *op, PyObject *value,
 {
     CaStreamProtocol *self = (CaStreamProtocol *)op;
     forget_reader(self);
+    if (value == NULL || (value != Py_None && !PyWeakref_CheckRef(value))) {
+        self->usual.hidden = true;     /* stock's code would call it */
+    }
     Py_XSETREF(self->reader_ref, Py_XNewRef(value));
     return 0;
 }

@@ -56,8 +56,8 @@ is_waiter(const ca_state *st, PyObject *callback, PyObject *context)
 }
 
 /* Whether a callback stands for what a server's connection does when its
- * handler ends, see ca_future_add_transport().  Transports cannot be called,
- * so nobody else enters one. */
+ * handler ends, see ca_future_add_transport().  Nobody else enters one: it
+ * cannot be called, see add_mistaken(). */
 static bool
 is_transport(const ca_state *st, PyObject *callback)
 {
@@ -275,10 +275,27 @@ append_callback(CaFuture *fut, PyObject *callback, PyObject *context)
     return result;
 }
 
+/* Enter what only looks like the end of a handler, since somebody took a
+ * transport for a callback: what cannot be called either, and says so. */
+static int
+add_mistaken(ca_state *st, CaFuture *fut, PyObject *transport,
+             PyObject *context)
+{
+    PyObject *method = PyMethod_New(transport, (PyObject *)fut);
+    int result = method == NULL
+                     ? -1
+                     : ca_future_add_callback(st, fut, method, context);
+    Py_XDECREF(method);
+    return result;
+}
+
 int
 ca_future_add_callback(ca_state *st, CaFuture *fut, PyObject *callback,
                        PyObject *context)
 {
+    if (is_transport(st, callback)) {
+        return add_mistaken(st, fut, callback, context);
+    }
     return fut->state != CA_PENDING
                ? ca_future_schedule_one(st, fut, callback, context)
                : append_callback(fut, callback, context);

@@ -55,22 +55,31 @@ attribute(const ca_state *st, PyObject *op, int name)
     return found;
 }
 
-/* Replace an empty WeakSet by a set of ours; strong, or NULL. */
-static PyObject *
-replace(const ca_state *st, PyObject *server, PyObject *steal_clients)
+/* Make a WeakSet one of ours, in place: somebody may hold it. */
+static void
+adopt(const ca_state *st, PyObject *clients)
 {
-    PyObject *ours = NULL;
-    Py_ssize_t known = PyObject_Size(steal_clients);
-    if (known == 0) {
-        ours = PyObject_CallNoArgs(st->ServerClients);
+    PyObject *list = PyObject_CallNoArgs((PyObject *)st->NewClientsType);
+    if (list != NULL &&
+        PyObject_SetAttr(clients, st->names[CA_STR__new], list) == 0) {
+        (void)PyObject_SetAttr(clients, st->names[CA_STR___class__],
+                               st->ServerClients);
     }
-    if (ours != NULL &&
-        PyObject_SetAttr(server, st->names[CA_STR__clients], ours) < 0) {
-        Py_CLEAR(ours);
-    }
+    Py_XDECREF(list);
     PyErr_Clear();
-    Py_DECREF(steal_clients);
-    return ours;
+}
+
+/* The list in front of a server's set; strong, NULL when it has none. */
+static PyObject *
+list_of(const ca_state *st, PyObject *server)
+{
+    PyObject *clients = attribute(st, server, CA_STR__clients);
+    PyObject *list = NULL;
+    if (clients != NULL && (PyObject *)Py_TYPE(clients) == st->ServerClients) {
+        list = attribute(st, clients, CA_STR__new);
+    }
+    Py_XDECREF(clients);
+    return list;
 }
 
 CaNewClients *
@@ -81,25 +90,26 @@ ca_clients_find(const ca_state *st, PyObject *server)
     }
     PyObject *clients = attribute(st, server, CA_STR__clients);
     if (clients != NULL && (PyObject *)Py_TYPE(clients) == st->WeakSet) {
-        clients = replace(st, server, clients);
-    }
-    PyObject *list = NULL;
-    if (clients != NULL && (PyObject *)Py_TYPE(clients) == st->ServerClients) {
-        list = attribute(st, clients, CA_STR__new);
+        adopt(st, clients);
     }
     Py_XDECREF(clients);
+    PyObject *list = list_of(st, server);
     if (list != NULL && !Py_IS_TYPE(list, st->NewClientsType)) {
         Py_CLEAR(list);
     }
     return (CaNewClients *)list;
 }
 
+/* Whether it accepts connections, and its set is the one behind that list. */
 static bool
-is_open(const ca_state *st, PyObject *server)
+is_open(const ca_state *st, PyObject *server, const CaNewClients *clients)
 {
     PyObject *sockets = attribute(st, server, CA_STR__sockets);
+    PyObject *list = list_of(st, server);
     Py_XDECREF(sockets);
-    return sockets != NULL && sockets != Py_None;
+    Py_XDECREF(list);
+    return sockets != NULL && sockets != Py_None &&
+           list == (const PyObject *)clients;
 }
 
 bool
@@ -107,7 +117,7 @@ ca_clients_change(CaNewClients *clients, const ca_state *st, PyObject *server,
                   ca_dnode *node, bool attach)
 {
     if (clients == NULL || ca_dlist_linked(node) == attach ||
-        !is_usual(st, server) || !is_open(st, server)) {
+        !is_usual(st, server) || !is_open(st, server, clients)) {
         return false;
     }
     if (attach) {

@@ -1,9 +1,9 @@
 /* clients.h - the connections that an asyncio.Server knows, from 3.13 on.
  *
  * A Server keeps them in a WeakSet, which weighs as much as half of what it is
- * about and is looked at when the server ends, if ever.  So a Server with the
- * usual one gets another, casyncio/_transports.py's, in front of which is a
- * list: what joins goes there, and into the set when somebody looks at it.
+ * about and is looked at when the server ends, if ever.  So the usual one gets
+ * another class, casyncio/_transports.py's, with a list in front of the set:
+ * what joins goes there, and into the set when somebody looks at it.
  */
 #ifndef CA_TRANSPORT_CLIENTS_H
 #define CA_TRANSPORT_CLIENTS_H

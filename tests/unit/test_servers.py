@@ -497,6 +497,49 @@ def test_connections_are_added_to_the_clients_when_somebody_looks(same_trace):
 
 
 @has_clients
+def test_clients_that_somebody_took_before_the_server_started_stay_its_clients(same_trace):
+    async def program(trace):
+        server, made = await serve(trace, start_serving=False)
+        clients = server._clients
+        await server.start_serving()
+        for _ in range(2):
+            await served(trace, server, made)
+        trace("clients", len(clients), clients is server._clients)
+        made[0].transport.abort()
+        await made[0].until("connection_lost")
+        trace("clients", [p.transport in clients for p in made])
+        server.close()
+        server.abort_clients()
+        await patient(server.wait_closed())
+        trace("clients", len(clients))
+
+    assert same_trace(program)["clients"] == [(2, True), ((False, True),), (0,)]
+
+
+@has_clients
+@pytest.mark.parametrize("other", [weakref.WeakSet, set])
+def test_clients_that_replace_a_serving_servers_are_told(same_trace, other):
+    async def program(trace):
+        server, made = await serve(trace)
+        await served(trace, server, made)
+        first, server._clients = server._clients, other()
+        await served(trace, server, made)
+        trace("clients", *([p.transport in s for p in made] for s in (first, server._clients)))
+        made[0].transport.abort()
+        await made[0].until("connection_lost")
+        trace("clients", len(first), len(server._clients))
+        server._clients = first.copy()
+        await served(trace, server, made)
+        trace("clients", made[2].transport in server._clients, made[2].transport in first)
+        for protocol in made[1:]:
+            protocol.transport.abort()
+            await protocol.until("connection_lost")
+        server.close()
+
+    assert same_trace(program)["clients"] == [((True, False), (False, True)), (1, 1), (True, False)]
+
+
+@has_clients
 def test_replaced_methods_of_the_server_class_are_called(same_trace, monkeypatch):
     def told(trace, name):
         stock = getattr(asyncio.Server, name)

@@ -755,6 +755,18 @@ def test_a_protocol_that_forgets_its_reader_feeds_it_no_more(loop):
     assert loop.run_until_complete(reader.read()) == b"fed"
 
 
+def test_a_protocol_calls_whatever_stands_for_its_weak_reference(loop):
+    reader = make_reader(loop)
+    protocol = casyncio.StreamReaderProtocol(reader, loop=loop)
+    protocol._stream_reader_wr = lambda: reader
+    protocol.data_received(b"fed")
+    reader.feed_eof()
+    assert loop.run_until_complete(reader.read()) == b"fed"
+    del protocol._stream_reader_wr
+    with pytest.raises(AttributeError, match="_stream_reader_wr"):
+        protocol.data_received(b"no reader was ever set")
+
+
 def test_a_protocol_does_not_reach_a_reader_that_is_dying(loop):
     reached = []
 
@@ -807,6 +819,29 @@ def test_the_end_of_a_handler_is_a_callback_like_others(loop):
 
     loop.run_until_complete(main())
     assert reports == [(("handler",), 1)] * 2
+
+
+def test_a_transport_taken_for_a_callback_is_reported_and_stays_open(loop, pair):
+    _, writer, _ = pair
+    reports = []
+
+    async def nothing():
+        return 7
+
+    async def main():
+        loop.set_exception_handler(lambda loop, context: reports.append(str(context["exception"])))
+        future, task = loop.create_future(), loop.create_task(nothing())
+        future.add_done_callback(writer.transport)
+        task.add_done_callback(writer.transport)
+        future.set_result(None)
+        assert await task == 7
+        task.add_done_callback(writer.transport)
+        await turns()
+        return writer.transport.is_closing()
+
+    assert loop.run_until_complete(main()) is False
+    name = type(writer.transport).__name__
+    assert reports == [f"'{name}' object is not callable"] * 3
 
 
 def test_an_idle_connection_weighs_little(loop):
