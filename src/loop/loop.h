@@ -101,6 +101,9 @@ enum { CA_READ_BUFFER_SIZE = 256 * 1024 };
  * Python runs.  NULL with an exception.  Owned by the loop. */
 char *ca_loop_read_buffer(CaLoop *self);
 
+/* Let malloc() keep memory for messages of that size. */
+void ca_loop_teach_allocator(void);
+
 /* Raise RuntimeError('Event loop is closed') if it is; 0 or -1. */
 int ca_loop_check_open(const CaLoop *self);
 

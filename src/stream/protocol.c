@@ -40,7 +40,8 @@ reader_of(const CaStreamProtocol *self, bool *usual)
 }
 
 int
-ca_stream_protocol_feed(PyObject *protocol, const char *data, size_t nbytes)
+ca_stream_protocol_feed(PyObject *protocol, const char *data, size_t nbytes,
+                        PyObject *object)
 {
     CaStreamProtocol *self = (CaStreamProtocol *)protocol;
     if (!ca_stream_protocol_is_usual(self)) {
@@ -50,8 +51,8 @@ ca_stream_protocol_feed(PyObject *protocol, const char *data, size_t nbytes)
     PyObject *reader = reader_of(self, &usual);
     int result = 0;
     if (usual) {
-        result = ca_reader_feed_bytes((CaReader *)reader, data, nbytes, NULL) <
-                         0
+        result = ca_reader_feed_bytes((CaReader *)reader, data, nbytes,
+                                      object) < 0
                      ? -1
                      : 1;
     }

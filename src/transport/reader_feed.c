@@ -69,6 +69,12 @@ ca_reader_feed_serves(const ca_state *st, PyObject *protocol)
     return is_ours(st, protocol) || is_stock(st, protocol);
 }
 
+bool
+ca_reader_feed_keeps(const ca_state *st, PyObject *protocol)
+{
+    return is_ours(st, protocol);
+}
+
 /* Whether op.name is still the method of its class. */
 static bool
 has_own_method(PyObject *op, PyObject *name, PyObject *method)
@@ -237,10 +243,10 @@ limit_reader(ca_state *st, PyObject *reader, Py_ssize_t size)
 
 int
 ca_reader_feed(ca_state *st, PyObject *protocol, const char *data,
-               size_t nbytes)
+               size_t nbytes, PyObject *object)
 {
     if (is_ours(st, protocol)) {
-        return ca_stream_protocol_feed(protocol, data, nbytes);
+        return ca_stream_protocol_feed(protocol, data, nbytes, object);
     }
     PyObject *reader = usual_reader(st, protocol);
     if (reader == NULL) {

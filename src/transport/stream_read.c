@@ -159,7 +159,7 @@ static int
 feed_reader(CaStream *self, const char *data, size_t nbytes)
 {
     PyObject *protocol = Py_NewRef(self->protocol);
-    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes);
+    int fed = ca_reader_feed(self->loop->st, protocol, data, nbytes, NULL);
     Py_DECREF(protocol);
     return fed;
 }
