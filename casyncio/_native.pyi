@@ -35,7 +35,7 @@ def use_tls(
 def use_transports(
     socket_transport: type[StreamTransport],
     server_knows_clients: bool,
-    clients_are_weak: bool,
+    clients: type[weakref.WeakSet[Any]] | None,
     /,
 ) -> None: ...
 def use_late_result(function: FunctionType, /) -> None: ...
@@ -173,6 +173,7 @@ class FutureIter:
 class StreamTransport(asyncio.Transport):
     _blocked: bool
     _closing: bool
+    _context: Context
     _empty_waiter: asyncio.Future[None] | None
     _eof: bool
     _family: int
@@ -293,12 +294,23 @@ class StreamReaderProtocol:
     ) -> None: ...
     def __del__(self) -> None: ...
     def data_received(self, data: bytes) -> None: ...
+    def _end_with(self, transport: asyncio.BaseTransport, /) -> bool: ...
 
 @final
 class StreamCall(Coro):
     def __next__(self) -> Any: ...
 
-def use_streams(reader: type[StreamReader], protocol: type[StreamReaderProtocol], /) -> None: ...
+@final
+class NewClients:
+    def __new__(cls) -> Self: ...
+    def take(self) -> list[Any]: ...
+
+def use_streams(
+    reader: type[StreamReader],
+    protocol: type[StreamReaderProtocol],
+    handler_ended: Callable[[Any, asyncio.Task[Any]], None],
+    /,
+) -> None: ...
 
 @final
 class Acceptor:
@@ -573,6 +585,7 @@ class Loop:
         *,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: Context | None = None,
     ) -> asyncio.Transport: ...
     def _start_serving(
         self,
@@ -664,6 +677,7 @@ class Tls:
     _app_reading_paused: bool
     _app_writing_paused: bool
     _conn_lost: int
+    _context: Context
     _eof_received: bool
     _failure: BaseException | None
     _incoming: Any

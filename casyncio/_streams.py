@@ -85,7 +85,8 @@ class StreamReaderProtocol(  # type: ignore[misc]
         handler, _handlers.found = _handlers.found, None
         if handler is not None:
             self._task = self._loop.create_task(handler)
-            self._task.add_done_callback(types.MethodType(_ended, transport))
+            if not self._end_with(transport):
+                self._task.add_done_callback(types.MethodType(_ended, transport))
 
 
 def _ended(transport: Any, task: Any) -> None:
@@ -119,7 +120,7 @@ if _callback_code is None:  # another one than is known: all of it is stock's, t
         asyncio.StreamReaderProtocol.connection_made
     )
 _classes["StreamReaderProtocol"] = StreamReaderProtocol
-_native.use_streams(StreamReader, StreamReaderProtocol)
+_native.use_streams(StreamReader, StreamReaderProtocol, _ended)
 
 open_connection = _rebound(_streams.open_connection)
 start_server = _rebound(_streams.start_server)

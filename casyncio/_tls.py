@@ -39,14 +39,12 @@ INHERITED = (
     "_call_eof_received",
     "_check_handshake_timeout",
     "_check_shutdown_timeout",
-    "_do_flush",
     "_do_handshake",
     "_do_shutdown",
     "_fatal_error",
     "_get_extra_info",
     "_on_handshake_complete",
     "_on_shutdown_complete",
-    "_resume_reading",
     "_set_read_buffer_limits",
     "_set_state",
     "_set_write_buffer_limits",
@@ -60,12 +58,14 @@ INHERITED = (
 REPLACED = (
     "_control_app_writing",
     "_control_ssl_reading",
+    "_do_flush",
     "_do_read",
     "_do_write",
     "_get_app_transport",
     "_get_read_buffer_size",
     "_get_write_buffer_size",
     "_process_outgoing",
+    "_resume_reading",
     "_set_app_protocol",
     "_write_appdata",
     "buffer_updated",
@@ -87,8 +87,8 @@ class _SSLProtocolTransport(_TlsTransport, _StockTransport):
     def close(self) -> None:
         """Close the connection when everything written is sent.  Harmless when repeated.
 
-        No more than what has arrived already is received; connection_lost() follows, at the
-        latest after ``ssl_shutdown_timeout`` seconds.  See asyncio, "Base Transport".
+        Nothing more is received; connection_lost() follows, at the latest after
+        ``ssl_shutdown_timeout`` seconds.  See asyncio, "Base Transport".
         """
         if not self._closed:
             self._closed = True
@@ -170,13 +170,47 @@ class Connection(_Tls, _StockProtocol):
         try:
             super()._on_handshake_complete(handshake_exc)
         finally:
+            handshake_exc = None  # its traceback holds this frame
             if first:
                 self._app_reading_paused = False
                 self._loop.call_soon(self._do_read)
 
+    def connection_made(self, transport: Any) -> None:
+        """Begin the handshake over this transport, whose context is the protocol's, too."""
+        context = getattr(transport, "_context", None)
+        if isinstance(context, contextvars.Context):
+            self._context = context
+        super().connection_made(transport)
+
     def _resume_reading(self) -> None:
         # What waits is delivered in the context of the connection, whoever resumes it.
-        self._context.run(super()._resume_reading)
+        if self._app_reading_paused:
+            self._app_reading_paused = False
+            self._loop.call_soon(self._resumed, context=self._context)
+
+    def _resumed(self) -> None:
+        state = self._state
+        if state is _sslproto.SSLProtocolState.WRAPPED:
+            self._do_read()
+        elif state is _sslproto.SSLProtocolState.FLUSHING:
+            self._do_flush()
+        elif state is _sslproto.SSLProtocolState.SHUTDOWN:
+            self._do_shutdown()
+
+    def _start_shutdown(self) -> None:
+        # A connection that was cut off while the protocol did not read waits for it to read again.
+        waits = self._eof_received and self._app_reading_paused
+        waits = waits and self._state is _sslproto.SSLProtocolState.FLUSHING
+        super()._start_shutdown()
+        if waits:
+            self._do_flush()
+
+    def _do_flush(self) -> None:
+        # What the protocol had not read when it closed is for nobody, as over TCP.
+        if self._app_transport is None or not self._app_transport._closed:
+            self._do_read()
+        self._set_state(_sslproto.SSLProtocolState.SHUTDOWN)
+        self._do_shutdown()
 
     def _get_app_transport(self) -> Any:
         if self._app_transport is None:

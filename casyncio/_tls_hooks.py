@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    import contextvars
+
 
 class Hooks:
     """The loop's hooks for TLS."""
@@ -28,6 +31,7 @@ class Hooks:
         server: Any = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        context: contextvars.Context | None = None,
     ) -> Any:
         from casyncio import _tls
 
@@ -41,7 +45,9 @@ class Hooks:
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        # From 3.15 on; asyncio's own transports of others do not know the word.
+        given = {} if context is None else {"context": context}
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, **given)
         return ssl_protocol._app_transport
 
     async def start_tls(

@@ -210,6 +210,11 @@ class TransportTable(weakref.WeakValueDictionary[int, Any]):
         super().__init__()
         self._loop = weakref.ref(loop)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "data" and (loop := self.__dict__.get("_loop", bool)()):
+            loop._adopt_table(self)  # it looks into the dict itself
+
     def get(self, fd: Any, default: Any = None) -> Any:
         """Return the transport that has the descriptor; ``default`` when none has it."""
         loop = self._loop()
@@ -285,6 +290,27 @@ class Hooks:
         self.call_exception_handler(context)
 
 
+class _Clients(weakref.WeakSet[Any]):
+    """A server's connections: what is new gets its weak reference when somebody looks."""
+
+    _remove: Any  # made by WeakSet's constructor
+
+    def __init__(self, data: Any = None) -> None:
+        self._new = _native.NewClients()
+        super().__init__(data)
+
+    @property
+    def data(self) -> set[Any]:
+        """What a ``WeakSet`` does everything with."""
+        for transport in self._new.take():
+            self._known.add(weakref.ref(transport, self._remove))
+        return self._known
+
+    @data.setter
+    def data(self, data: set[Any]) -> None:
+        self._known = data
+
+
 def _names_in(function: Any) -> Any:
     """Return the names that a function of Python uses, in their order; None for others."""
     return getattr(getattr(function, "__code__", None), "co_names", None)
@@ -296,11 +322,16 @@ def enable() -> bool:
         return False
     attach, detach = _base_events.Server._attach, _base_events.Server._detach
     knows_clients = len(inspect.signature(attach).parameters) > 1
+    known = _names_in(attach) == ("_sockets", "_clients", "add") and _names_in(detach) == (
+        "_clients",
+        "discard",
+        "len",
+        "_sockets",
+        "_wakeup",
+    )
     _native.use_transports(
         SocketTransport,
         knows_clients,
-        knows_clients
-        and _names_in(attach) == ("_sockets", "_clients", "add")
-        and _names_in(detach) == ("_clients", "discard", "len", "_sockets", "_wakeup"),
+        _Clients if knows_clients and known else None,
     )
     return True

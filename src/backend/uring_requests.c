@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <unistd.h>
 
 enum {
     ENTRIES = 256,
@@ -22,6 +23,7 @@ ca_requests_open(ca_requests *rq)
 {
     int err = ca_uring_open(&rq->ring, CA_URING_BOUND, ENTRIES, CQ_ENTRIES);
     rq->owner = pthread_self();
+    rq->pid = getpid();
     rq->refused = err;
     return err;
 }
@@ -174,8 +176,12 @@ ca_requests_take(ca_requests *rq, ca_answer *out)
 void
 ca_requests_end_all(ca_requests *rq)
 {
-    uring_sqe *sqe = rq->receiving > 0 ? entry(rq, URING_OP_ASYNC_CANCEL, -1)
-                                       : NULL;
+    /* A forked child looks like the thread that it was, but what it writes
+     * into the ring the parent would send. */
+    if (rq->receiving == 0 || rq->pid != getpid()) {
+        return;
+    }
+    uring_sqe *sqe = entry(rq, URING_OP_ASYNC_CANCEL, -1);
     if (sqe == NULL) {
         return;
     }

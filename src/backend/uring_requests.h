@@ -13,10 +13,12 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef struct {
     ca_uring ring;                     /* bound */
     pthread_t owner;                   /* thread that made the ring */
+    pid_t pid;                         /* its process */
     uint32_t receiving;                /* requests that have not ended */
     uint32_t last;                     /* number of the newest */
     int refused;                      /* -errno: there will be no ring; or 0 */
@@ -43,7 +45,7 @@ int ca_requests_open(ca_requests *rq);
 void ca_requests_close(ca_requests *rq);
 
 /* Have the kernel let go of every socket now and not some time after
- * closing, where that can be had. */
+ * closing, where that can be had.  Harmless in a forked child. */
 void ca_requests_end_all(ca_requests *rq);
 
 static inline bool

@@ -81,20 +81,19 @@ module_py_use_native_tasks(PyObject *module, PyObject *Py_UNUSED(none))
 }
 
 PyDoc_STRVAR(use_transports_doc,
-"use_transports(socket_transport, server_knows_clients, clients_are_weak, /)\n"
-"--\n\n"
-"Make loops use this class for connections from now on; the flags tell\n"
-"whether Server._attach() takes the transport, and whether all it does is to\n"
-"put it into a WeakSet.");
+"use_transports(socket_transport, server_knows_clients, clients, /)\n--\n\n"
+"Make loops use this class for connections from now on.  The others tell\n"
+"whether Server._attach() takes the transport, and, if all it does is to put\n"
+"it into a WeakSet, which set to use instead; or None.");
 
 static PyObject *
 module_py_use_transports(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
-    PyObject *transport;
-    int knows, weak;
-    if (!PyArg_ParseTuple(args, "O!pp", &PyType_Type, &transport, &knows,
-                          &weak)) {
+    PyObject *transport, *clients;
+    int knows;
+    if (!PyArg_ParseTuple(args, "O!pO", &PyType_Type, &transport, &knows,
+                          &clients)) {
         return NULL;
     }
     if (st->StreamType == NULL ||
@@ -104,7 +103,8 @@ module_py_use_transports(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->SocketTransport, Py_NewRef(transport));
     st->server_knows_clients = knows != 0;
-    st->clients_are_weak = weak != 0;
+    Py_XSETREF(st->ServerClients,
+               clients == Py_None ? NULL : Py_NewRef(clients));
     Py_RETURN_NONE;
 }
 
@@ -128,17 +128,18 @@ module_py_use_eager_factory(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(use_streams_doc,
-"use_streams(reader, protocol, /)\n--\n\n"
+"use_streams(reader, protocol, handler_ended, /)\n--\n\n"
 "Tell the classes that programs see, whose instances are as their native\n"
-"halves made them.");
+"halves made them, and what is called with transport and task when the\n"
+"handler of a server has ended.");
 
 static PyObject *
 module_py_use_streams(PyObject *module, PyObject *args)
 {
     ca_state *st = PyModule_GetState(module);
-    PyObject *reader, *protocol;
-    if (!PyArg_ParseTuple(args, "O!O!:use_streams", &PyType_Type, &reader,
-                          &PyType_Type, &protocol)) {
+    PyObject *reader, *protocol, *ended;
+    if (!PyArg_ParseTuple(args, "O!O!O:use_streams", &PyType_Type, &reader,
+                          &PyType_Type, &protocol, &ended)) {
         return NULL;
     }
     if (!PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
@@ -148,6 +149,7 @@ module_py_use_streams(PyObject *module, PyObject *args)
     }
     Py_XSETREF(st->StreamReaderClass, (PyTypeObject *)Py_NewRef(reader));
     Py_XSETREF(st->StreamProtocolClass, (PyTypeObject *)Py_NewRef(protocol));
+    Py_XSETREF(st->handler_ended, Py_NewRef(ended));
     Py_RETURN_NONE;
 }
 
@@ -301,6 +303,9 @@ static const size_t owned[] = {
     offsetof(ca_state, StreamProtocolType),
     offsetof(ca_state, StreamCallType),
     offsetof(ca_state, StreamReaderClass),
+    offsetof(ca_state, ServerClients),
+    offsetof(ca_state, NewClientsType),
+    offsetof(ca_state, handler_ended),
     offsetof(ca_state, StreamProtocolClass),
     offsetof(ca_state, stream_methods[0]),
     offsetof(ca_state, stream_methods[1]),

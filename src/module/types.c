@@ -15,6 +15,7 @@
 #include "task/registry.h"
 #include "task/task.h"
 #include "transport/acceptor.h"
+#include "transport/clients.h"
 #include "transport/datagram.h"
 #include "transport/filejob.h"
 #include "transport/pipe.h"
@@ -114,6 +115,10 @@ make_transport_types(PyObject *module, ca_state *st)
 {
     st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
     if (st->AcceptorType == NULL) {
+        return -1;
+    }
+    st->NewClientsType = make_type(module, &ca_new_clients_spec, NULL);
+    if (st->NewClientsType == NULL) {
         return -1;
     }
     st->StreamType = (PyTypeObject *)ca_stream_type_new(module, st);

@@ -84,8 +84,7 @@
     X(_detach) \
     X(_sockets) \
     X(_clients) \
-    X(_pending_removals) \
-    X(_remove) \
+    X(_new) \
     X(add) \
     X(_fail_empty_waiter) \
     X(_start) \

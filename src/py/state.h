@@ -157,6 +157,8 @@ typedef struct ca_state {
     unsigned int reader_protocol_version;
     PyObject *StockServer;             /* strong; asyncio.base_events.Server */
     PyObject *WeakSet;                 /* strong; of weakref */
+    PyObject *ServerClients;           /* strong; of _transports.py, or NULL */
+    PyTypeObject *NewClientsType;      /* strong */
     unsigned int server_version;       /* the tags they had at import */
     unsigned int weak_set_version;
 
@@ -171,6 +173,7 @@ typedef struct ca_state {
     PyObject *LimitOverrunError;
     PyObject *stream_methods[3];       /* strong; tuples, stream/usual.c */
     PyObject *default_limit;           /* strong; streams._DEFAULT_LIMIT */
+    PyObject *handler_ended;           /* strong; of _streams.py, or NULL */
     PyObject *empty_bytes;             /* strong */
     PyObject *BaseSocket;              /* strong; _socket.socket */
     PyObject *Socket;                  /* strong; socket.socket */
@@ -230,7 +233,6 @@ typedef struct ca_state {
     bool combine_group_forgets;        /* its fields when it is left */
     bool native_tasks;                 /* loops make Tasks of ours */
     bool server_knows_clients;         /* Server._attach() takes a transport */
-    bool clients_are_weak;             /* transport/clients.c knows its code */
     bool protocol_has_writer;          /* StreamReaderProtocol keeps it */
     bool socket_layout;                /* py/sockobj.c knows it */
     bool file_layout;                  /* py/fdowner.c knows it */

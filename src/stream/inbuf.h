@@ -21,6 +21,8 @@ typedef struct {
     PyObject *array;                   /* strong or NULL */
     Py_ssize_t start;                  /* of what is left of the chunk */
     bool shown;
+    bool eof;                          /* nothing more will arrive */
+    bool paused;                       /* whoever fills it was asked to wait */
 } ca_inbuf;
 
 static inline bool

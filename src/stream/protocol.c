@@ -21,20 +21,31 @@ name_of(const CaStreamProtocol *self, int which)
 
 /* ---- what arrives ---- */
 
-/* The reader if it lives, strong, or NULL.  *usual: bytes can be fed to it
- * without calling its methods. */
+/* The reader if it lives, strong, or NULL without an exception.  One without
+ * references is dying: what is told of that may come by here. */
+static PyObject *
+living_reader(const CaStreamProtocol *self)
+{
+    PyObject *ref = self->reader_ref;
+    PyObject *reader = NULL;
+    if (self->named) {
+        return ref != NULL && Py_REFCNT(ref) > 0 ? Py_NewRef(ref) : NULL;
+    }
+    if (ref != NULL && PyWeakref_CheckRef(ref)) {
+        (void)PyWeakref_GetRef(ref, &reader);
+    }
+    return reader;
+}
+
+/* The same.  *usual: bytes can be fed to it without calling its methods. */
 static PyObject *
 reader_of(const CaStreamProtocol *self, bool *usual)
 {
-    PyObject *reader = NULL;
+    PyObject *reader = living_reader(self);
     *usual = false;
-    if (self->reader_ref == NULL || !PyWeakref_CheckRef(self->reader_ref)) {
-        return NULL;
-    }
-    (void)PyWeakref_GetRef(self->reader_ref, &reader);
     if (reader != NULL && ca_reader_check(self->st, reader)) {
         CaReader *native = (CaReader *)reader;
-        *usual = !native->eof && ca_reader_is_usual(native);
+        *usual = !native->in.eof && ca_reader_is_usual(native);
     }
     return reader;
 }
@@ -97,9 +108,28 @@ protocol_py_data_received(PyObject *op, PyObject *const *args,
     return done == NULL ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(_end_with_doc,
+"_end_with($self, transport, /)\n--\n\n"
+"Have the end of the handler's task seen to, without an object for that;\n"
+"return whether it will be.");
+
+static PyObject *
+protocol_py__end_with(PyObject *op, PyObject *transport)
+{
+    const CaStreamProtocol *self = (CaStreamProtocol *)op;
+    PyObject *task = self->task;
+    if (task == NULL || !Py_IS_TYPE(task, self->st->TaskType) ||
+        !((CaTask *)task)->native) {
+        Py_RETURN_FALSE;
+    }
+    int taken = ca_future_add_transport(self->st, (CaFuture *)task, transport);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
 static PyMethodDef protocol_methods[] = {
     {"data_received", FASTCALL(protocol_py_data_received),
      METH_FASTCALL | METH_KEYWORDS, data_received_doc},
+    {"_end_with", protocol_py__end_with, METH_O, _end_with_doc},
     {0},
 };
 
@@ -145,6 +175,76 @@ protocol_set__drain_waiters(PyObject *op, PyObject *value,
     return 0;
 }
 
+/* Name no reader any more. */
+static void
+forget_reader(CaStreamProtocol *self)
+{
+    CaReader *reader = (CaReader *)self->reader_ref;
+    if (self->named && reader != NULL) {
+        reader->fed_by = NULL;
+        self->reader_ref = NULL;
+    }
+    self->named = false;
+}
+
+/* A weak reference to something that is gone already. */
+static PyObject *
+dead_reference(void)
+{
+    PyObject *op = PySet_New(NULL);
+    PyObject *ref = op == NULL ? NULL : PyWeakref_NewRef(op, NULL);
+    Py_XDECREF(op);
+    return ref;
+}
+
+static PyObject *
+protocol_get__stream_reader_wr(PyObject *op, void *Py_UNUSED(closure))
+{
+    CaStreamProtocol *self = (CaStreamProtocol *)op;
+    if (self->named) {
+        PyObject *reader = living_reader(self);
+        PyObject *ref = reader == NULL ? dead_reference()
+                                       : PyWeakref_NewRef(reader, NULL);
+        Py_XDECREF(reader);
+        if (ref == NULL) {
+            return NULL;
+        }
+        forget_reader(self);
+        self->reader_ref = ref;
+    }
+    if (self->reader_ref == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "_stream_reader_wr");
+    }
+    return Py_XNewRef(self->reader_ref);
+}
+
+static int
+protocol_set__stream_reader_wr(PyObject *op, PyObject *value,
+                               void *Py_UNUSED(closure))
+{
+    CaStreamProtocol *self = (CaStreamProtocol *)op;
+    forget_reader(self);
+    Py_XSETREF(self->reader_ref, Py_XNewRef(value));
+    return 0;
+}
+
+/* What stock's property of that name returns. */
+static PyObject *
+protocol_get__stream_reader(PyObject *op, void *Py_UNUSED(closure))
+{
+    CaStreamProtocol *self = (CaStreamProtocol *)op;
+    if (self->named) {
+        PyObject *reader = living_reader(self);
+        return reader == NULL ? Py_NewRef(Py_None) : reader;
+    }
+    PyObject *ref = protocol_get__stream_reader_wr(op, NULL);
+    PyObject *reader = ref == NULL || ref == Py_None
+                           ? Py_XNewRef(ref)
+                           : PyObject_CallNoArgs(ref);
+    Py_XDECREF(ref);
+    return reader;
+}
+
 #define FLAG(name, field, doc) \
     {name, ca_flag_get, ca_flag_set, doc, \
      (void *)offsetof(CaStreamProtocol, field)}
@@ -154,6 +254,10 @@ static PyGetSetDef protocol_getset[] = {
     {"_drain_waiters", protocol_get__drain_waiters,
      protocol_set__drain_waiters, "Futures of those who wait to write.",
      NULL},
+    {"_stream_reader", protocol_get__stream_reader, NULL,
+     "The reader, or None.", NULL},
+    {"_stream_reader_wr", protocol_get__stream_reader_wr,
+     protocol_set__stream_reader_wr, "Weak reference to the reader.", NULL},
     FLAG("_paused", paused, "Writing has to wait."),
     FLAG("_connection_lost", connection_lost, "The connection is lost."),
     FLAG("_reject_connection", reject_connection,
@@ -167,7 +271,6 @@ static PyGetSetDef protocol_getset[] = {
     {name, Py_T_OBJECT_EX, offsetof(CaStreamProtocol, field), 0, doc}
 static PyMemberDef protocol_members[] = {
     FIELD("_loop", loop, "The loop."),
-    FIELD("_stream_reader_wr", reader_ref, "Weak reference to the reader."),
     FIELD("_strong_reader", strong_reader,
           "The reader, until a server's connection is made."),
     FIELD("_stream_writer", writer, "A server's writer, or None."),
@@ -204,6 +307,24 @@ protocol_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     return op;
 }
 
+/* 0 or -1. */
+static int
+name_reader(CaStreamProtocol *self, CaReader *reader)
+{
+    if (reader->fed_by == NULL && self->reader_ref == NULL) {
+        reader->fed_by = self;
+        self->reader_ref = (PyObject *)reader;
+        self->named = true;
+        return 0;
+    }
+    PyObject *ref = PyWeakref_NewRef((PyObject *)reader, NULL);
+    if (ref != NULL) {
+        (void)protocol_set__stream_reader_wr((PyObject *)self, ref, NULL);
+        Py_DECREF(ref);
+    }
+    return ref == NULL ? -1 : 0;
+}
+
 /* The usual call: (reader[, callback], loop=...), a reader of ours that was
  * not made in debug mode.  1; 0: not so; -1. */
 static int
@@ -222,8 +343,7 @@ init_usual(CaStreamProtocol *self, PyObject *args, PyObject *kwargs)
         ((CaReader *)reader)->loop != loop) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    self->reader_ref = PyWeakref_NewRef(reader, NULL);
-    if (self->reader_ref == NULL) {
+    if (name_reader(self, (CaReader *)reader) < 0) {
         return -1;
     }
     PyObject *callback = nargs == 2 ? PyTuple_GET_ITEM(args, 1) : Py_None;
@@ -276,7 +396,9 @@ protocol_tp_traverse(PyObject *op, visitproc visit, void *arg)
     CaStreamProtocol *self = (CaStreamProtocol *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->loop);
-    Py_VISIT(self->reader_ref);
+    if (!self->named) {
+        Py_VISIT(self->reader_ref);
+    }
     Py_VISIT(self->strong_reader);
     Py_VISIT(self->writer);
     Py_VISIT(self->transport);
@@ -291,6 +413,7 @@ static int
 protocol_tp_clear(PyObject *op)
 {
     CaStreamProtocol *self = (CaStreamProtocol *)op;
+    forget_reader(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->reader_ref);
     Py_CLEAR(self->strong_reader);

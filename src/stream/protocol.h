@@ -3,22 +3,30 @@
  *
  * Native is what runs per message; what runs per connection is stock's code,
  * on fields of the same names.  What nobody may ever ask for (the future that
- * tells of the end, the queue of who waits to write) is made when somebody
- * does.
+ * tells of the end, the queue of who waits to write, the weak reference to the
+ * reader) is made when somebody does.
+ *
+ * Protocol and reader name each other, without keeping each other alive: the
+ * one that goes first tells the other.  A reader is named by one protocol at
+ * most, and not by one of which somebody has asked the weak reference.
  */
 #ifndef CA_STREAM_PROTOCOL_H
 #define CA_STREAM_PROTOCOL_H
 
 #include "py/state.h"
+#include "stream/reader.h"
 #include "stream/usual.h"
 
 #include <stdbool.h>
 
-typedef struct {
+typedef struct CaStreamProtocol {
     PyObject_HEAD
     ca_state *st;                      /* borrowed: our type keeps it alive */
     PyObject *loop;                    /* strong; NULL: not initialised */
-    PyObject *reader_ref;              /* strong; weak reference, or None */
+    PyObject *reader_ref;              /* strong; weak reference, or None; but
+                                          while it is `named` borrowed: the
+                                          reader, which makes it NULL when it
+                                          dies */
     PyObject *strong_reader;           /* strong; NULL: no such attribute */
     PyObject *writer;                  /* strong; or None; NULL: no such
                                           attribute, on newer Pythons */
@@ -28,6 +36,7 @@ typedef struct {
     PyObject *closed;                  /* strong; future; NULL: none yet */
     PyObject *drain_waiters;           /* strong; deque; NULL: none yet */
     ca_usual usual;
+    bool named;                        /* the reader, by us */
     bool paused;                       /* writing */
     bool connection_lost;
     bool reject_connection;

@@ -114,7 +114,7 @@ read_all(CaStreamCall *call, PyObject **result)
         if (raise_exception(reader)) {
             return CA_CALL_FAILED;
         }
-        if (ca_inbuf_size(&reader->in) == 0 && !reader->eof) {
+        if (ca_inbuf_size(&reader->in) == 0 && !reader->in.eof) {
             return CA_CALL_WAIT;
         }
         more = gather(call);
@@ -156,7 +156,8 @@ read_start(CaStreamCall *call, PyObject **result)
         call->parts = PyList_New(0);
         return call->parts == NULL ? CA_CALL_FAILED : read_all(call, result);
     }
-    if (call->wanted > 0 && ca_inbuf_size(&reader->in) == 0 && !reader->eof) {
+    if (call->wanted > 0 && ca_inbuf_size(&reader->in) == 0 &&
+        !reader->in.eof) {
         return CA_CALL_WAIT;
     }
     if (call->wanted == 0) {
@@ -198,7 +199,7 @@ exactly_again(CaStreamCall *call, PyObject **result)
     if (size >= call->wanted) {
         return give(reader, ca_inbuf_take(&reader->in, call->wanted), result);
     }
-    if (reader->eof) {
+    if (reader->in.eof) {
         return fail_incomplete(reader, call->arg);
     }
     reader->missing = call->wanted - size;
@@ -293,7 +294,7 @@ until_again(CaStreamCall *call, PyObject **result)
                                 call->searched);
         }
     }
-    return reader->eof ? fail_incomplete(reader, Py_None) : CA_CALL_WAIT;
+    return reader->in.eof ? fail_incomplete(reader, Py_None) : CA_CALL_WAIT;
 }
 
 static ca_call_outcome

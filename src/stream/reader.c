@@ -12,6 +12,7 @@
 #include "py/errors.h"
 #include "py/flag.h"
 #include "stream/call.h"
+#include "stream/protocol.h"
 #include "task/task.h"
 
 #include <stddef.h>
@@ -105,7 +106,7 @@ call_transport(CaReader *self, int method)
 static int
 resume_transport(CaReader *self)
 {
-    self->paused = false;
+    self->in.paused = false;
     PyObject *done = call_transport(self, CA_STR_resume_reading);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -114,7 +115,7 @@ resume_transport(CaReader *self)
 int
 ca_reader_maybe_resume(CaReader *self)
 {
-    return self->paused && ca_inbuf_size(&self->in) <= self->limit
+    return self->in.paused && ca_inbuf_size(&self->in) <= self->limit
                ? resume_transport(self)
                : 0;
 }
@@ -128,7 +129,7 @@ ca_reader_begin_waiting(CaReader *self, const char *method)
                             "waiting for incoming data",
                             method);
     }
-    if (self->paused && resume_transport(self) < 0) {
+    if (self->in.paused && resume_transport(self) < 0) {
         return NULL;
     }
     if (!PyObject_TypeCheck(self->loop, self->st->LoopType)) {
@@ -151,7 +152,7 @@ pause_transport(CaReader *self)
     PyObject *done = call_transport(self, CA_STR_pause_reading);
     if (done != NULL) {
         Py_DECREF(done);
-        self->paused = true;
+        self->in.paused = true;
         return 0;
     }
     if (!PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
@@ -186,7 +187,7 @@ ca_reader_feed_bytes(CaReader *self, const char *data, size_t nbytes,
         return -1;
     }
     if (self->transport == NULL || self->transport == Py_None ||
-        self->paused) {
+        self->in.paused) {
         return 0;
     }
     int flooded = is_flooded(self);
@@ -208,7 +209,7 @@ reader_py_feed_data(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     CaReader *self = (CaReader *)op;
     PyObject *data = ca_args_one_borrow(name_of(self, CA_STR_data), args,
                                         nargs, kwnames);
-    if (data == NULL || !PyBytes_CheckExact(data) || self->eof ||
+    if (data == NULL || !PyBytes_CheckExact(data) || self->in.eof ||
         !ca_reader_is_usual(self)) {
         return stock(self, CA_STR_feed_data, args, nargs, kwnames);
     }
@@ -231,7 +232,7 @@ reader_py_feed_eof(PyObject *op, PyObject *Py_UNUSED(none))
     if (!ca_reader_is_usual(self)) {
         return stock(self, CA_STR_feed_eof, NULL, 0, NULL);
     }
-    self->eof = true;
+    self->in.eof = true;
     return wake(self, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -307,7 +308,7 @@ reader_py_at_eof(PyObject *op, PyObject *Py_UNUSED(none))
     if (!ca_reader_is_usual(self)) {
         return stock(self, CA_STR_at_eof, NULL, 0, NULL);
     }
-    return PyBool_FromLong(self->eof && ca_inbuf_size(&self->in) == 0);
+    return PyBool_FromLong(self->in.eof && ca_inbuf_size(&self->in) == 0);
 }
 
 /* ---- reading ---- */
@@ -499,9 +500,9 @@ static PyGetSetDef reader_getset[] = {
     {"_limit", reader_get__limit, reader_set__limit,
      "Bytes that a line may have; twice as many pause the transport.", NULL},
     {"_eof", ca_flag_get, ca_flag_set, "Nothing more will arrive.",
-     (void *)offsetof(CaReader, eof)},
+     (void *)offsetof(CaReader, in.eof)},
     {"_paused", ca_flag_get, ca_flag_set, "The transport was asked to pause.",
-     (void *)offsetof(CaReader, paused)},
+     (void *)offsetof(CaReader, in.paused)},
     {0},
 };
 
@@ -606,6 +607,10 @@ static int
 reader_tp_clear(PyObject *op)
 {
     CaReader *self = (CaReader *)op;
+    if (self->fed_by != NULL) {
+        self->fed_by->reader_ref = NULL;
+        self->fed_by = NULL;
+    }
     Py_CLEAR(self->loop);
     Py_CLEAR(self->limit_given);
     Py_CLEAR(self->in.array);

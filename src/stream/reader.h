@@ -27,9 +27,9 @@ typedef struct {
     Py_ssize_t limit;                  /* in bytes; 0: not a number of ours */
     Py_ssize_t missing;                /* bytes that who waits cannot do
                                           without, 0: any will do */
+    struct CaStreamProtocol *fed_by;   /* borrowed: it names us, and clears
+                                          this when it does no more; or NULL */
     ca_usual usual;
-    bool eof;
-    bool paused;
 } CaReader;
 
 extern PyType_Spec ca_reader_spec;

@@ -36,14 +36,14 @@ ca_deque_popleft(const ca_state *st, PyObject *deque)
     return st->sync.deque_popleft(deque, NULL);
 }
 
-/* deque.remove(item); 0, or -1 with the ValueError.  The deque may be NULL.
- * May run Python, where a user has put something else into it. */
+/* deque.remove(item); 0, or -1 with the ValueError.  The deque may be NULL: a
+ * user has set None, which has no remove().  May run Python, where a user has
+ * put something else into it. */
 static inline int
 ca_deque_remove(const ca_state *st, PyObject *deque, PyObject *item)
 {
     if (deque == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the waiters are gone");
-        return -1;
+        return PyObject_GetAttrString(Py_None, "remove") == NULL ? -1 : 0;
     }
     if (Py_SIZE(deque) > 0) {
         PyObject *first = ca_deque_first(deque);

@@ -55,6 +55,41 @@ is_waiter(const ca_state *st, PyObject *callback, PyObject *context)
     return context == Py_None && PyObject_TypeCheck(callback, st->TaskType);
 }
 
+/* Whether a callback stands for what a server's connection does when its
+ * handler ends, see ca_future_add_transport().  Transports cannot be called,
+ * so nobody else enters one. */
+static bool
+is_transport(const ca_state *st, PyObject *callback)
+{
+    return (PyObject *)Py_TYPE(callback) == st->SocketTransport;
+}
+
+/* The callback and the context that are meant by a transport and its; 0, or -1
+ * with both NULL. */
+static int
+make_handler_end(const ca_state *st, PyObject **callback, PyObject **context)
+{
+    *callback = PyMethod_New(st->handler_ended, *callback);
+    *context = *callback == NULL ? NULL : PyContext_Copy(*context);
+    if (*context == NULL) {
+        Py_CLEAR(*callback);
+    }
+    return *callback == NULL ? -1 : 0;
+}
+
+static int
+schedule_handler_end(ca_state *st, CaFuture *fut, PyObject *transport,
+                     PyObject *context)
+{
+    if (make_handler_end(st, &transport, &context) < 0) {
+        return -1;
+    }
+    int result = ca_future_schedule_one(st, fut, transport, context);
+    Py_DECREF(transport);
+    Py_DECREF(context);
+    return result;
+}
+
 static int
 schedule_generic(ca_state *st, CaFuture *fut, PyObject *callback,
                  PyObject *context)
@@ -79,6 +114,9 @@ ca_future_schedule_one(ca_state *st, CaFuture *fut, PyObject *callback,
                        PyObject *context)
 {
     CaLoop *loop = ca_future_native_loop(st, fut->loop);
+    if (is_transport(st, callback)) {
+        return schedule_handler_end(st, fut, callback, context);
+    }
     if (loop == NULL) {
         return schedule_generic(st, fut, callback, context);
     }
@@ -255,38 +293,72 @@ ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task)
     return append_callback(fut, (PyObject *)task, Py_None);
 }
 
-/* Replace waiters by what stock would show: a bound method and its context. */
+int
+ca_future_add_transport(ca_state *st, CaFuture *fut, PyObject *transport)
+{
+    CaLoop *loop = ca_future_native_loop(st, fut->loop);
+    if (loop == NULL || fut->state != CA_PENDING ||
+        !is_transport(st, transport) || st->handler_ended == NULL) {
+        return 0;
+    }
+    bool shared;
+    PyObject *context = ca_context_take(st, &loop->contexts, &shared);
+    int result = context == NULL ? -1
+                                 : append_callback(fut, transport, context);
+    Py_XDECREF(context);
+    return result < 0 ? -1 : 1;
+}
+
+/* What stock would show of a pair: a bound method and its context, both
+ * strong.  1; 0 when that is the pair itself, and -1, without either. */
+static int
+show_pair(ca_state *st, PyObject **callback, PyObject **context)
+{
+    if (is_transport(st, *callback)) {
+        return make_handler_end(st, callback, context) < 0 ? -1 : 1;
+    }
+    if (!is_waiter(st, *callback, *context)) {
+        return 0;
+    }
+    CaTask *task = (CaTask *)*callback;
+    *callback = ca_task_wakeup_method(task);
+    *context = *callback == NULL ? NULL : Py_NewRef(task->m.context);
+    return *callback == NULL ? -1 : 1;
+}
+
+static int
+show_listed(ca_state *st, PyObject *callbacks, Py_ssize_t i)
+{
+    PyObject *pair = PyList_GET_ITEM(callbacks, i);
+    PyObject *callback = PyTuple_GET_ITEM(pair, 0);
+    PyObject *context = PyTuple_GET_ITEM(pair, 1);
+    int differs = show_pair(st, &callback, &context);
+    if (differs <= 0) {
+        return differs;
+    }
+    PyObject *shown = PyTuple_Pack(2, callback, context);
+    Py_DECREF(callback);
+    Py_DECREF(context);
+    return shown == NULL ? -1 : PyList_SetItem(callbacks, i, shown);
+}
+
+/* Replace waiters and transports by what they stand for. */
 static int
 show_waiters(ca_state *st, CaFuture *fut)
 {
-    if (fut->callback0 != NULL &&
-        is_waiter(st, fut->callback0, fut->context0)) {
-        CaTask *task = (CaTask *)fut->callback0;
-        PyObject *method = ca_task_wakeup_method(task);
-        if (method == NULL) {
-            return -1;
-        }
-        Py_SETREF(fut->context0, Py_NewRef(task->m.context));
-        Py_SETREF(fut->callback0, method);
+    PyObject *callback = fut->callback0;
+    PyObject *context = fut->context0;
+    int differs = callback == NULL ? 0 : show_pair(st, &callback, &context);
+    if (differs > 0) {
+        Py_SETREF(fut->context0, context);
+        Py_SETREF(fut->callback0, callback);
     }
-    for (Py_ssize_t i = 0;
-         fut->callbacks != NULL && i < PyList_GET_SIZE(fut->callbacks); i++) {
-        PyObject *pair = PyList_GET_ITEM(fut->callbacks, i);
-        if (!is_waiter(st, PyTuple_GET_ITEM(pair, 0),
-                       PyTuple_GET_ITEM(pair, 1))) {
-            continue;
-        }
-        CaTask *task = (CaTask *)PyTuple_GET_ITEM(pair, 0);
-        PyObject *method = ca_task_wakeup_method(task);
-        PyObject *shown = method == NULL
-                              ? NULL
-                              : PyTuple_Pack(2, method, task->m.context);
-        Py_XDECREF(method);
-        if (shown == NULL || PyList_SetItem(fut->callbacks, i, shown) < 0) {
-            return -1;
-        }
+    for (Py_ssize_t i = 0; differs >= 0 && fut->callbacks != NULL &&
+                           i < PyList_GET_SIZE(fut->callbacks);
+         i++) {
+        differs = show_listed(st, fut->callbacks, i);
     }
-    return 0;
+    return differs < 0 ? -1 : 0;
 }
 
 PyObject *

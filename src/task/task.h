@@ -9,7 +9,10 @@
  * Waiters.  A task that awaits one of our futures is entered as the pair
  * (task, None) in the place of (callback, context): no bound method, no
  * handle. A pair with a Task of ours and None stands for that and nothing
- * else, since add_done_callback() does not store None with a task.
+ * else, since add_done_callback() does not store None with a task.  In the
+ * same way a server's connection waits for the end of its handler as
+ * (transport, context), the context being one that many share and nobody
+ * enters.
  *
  * Native and not.  A Task is driven by us when `native` is set: its loop is a
  * casyncio loop, not in debug mode, with its own call_soon().  Any other (a
@@ -110,6 +113,11 @@ ca_future_release(CaFuture *fut)
 
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
 int ca_future_add_waiter(ca_state *st, CaFuture *fut, CaTask *task);
+
+/* Enter a server's connection: when the handler that runs in this task of ours
+ * has ended, handler_ended(transport, task) of the state is called, in a copy
+ * of the context of now.  1; 0: not as usual, nothing done; -1. */
+int ca_future_add_transport(ca_state *st, CaFuture *fut, PyObject *transport);
 
 /* Enter a callback of a future of ours, or schedule it if that is done; 0 or
  * -1.  `context` is an exact Context. */

@@ -29,7 +29,7 @@ typedef struct {
     ca_watcher watcher;
     int backlog;
     bool gathers;
-    ca_clients clients;                /* those of `server` */
+    CaNewClients *clients;             /* strong or NULL; those of `server` */
 } CaAcceptor;
 
 static PyObject *
@@ -46,10 +46,10 @@ ca_acceptor_note_gathering(PyObject *acceptor)
     }
 }
 
-const ca_clients *
+CaNewClients *
 ca_acceptor_clients(PyObject *acceptor)
 {
-    return &((CaAcceptor *)acceptor)->clients;
+    return ((CaAcceptor *)acceptor)->clients;
 }
 
 /* ---- one connection ---- */
@@ -201,7 +201,7 @@ acceptor_watch(CaAcceptor *self)
 
 int
 ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
-                  PyObject *server, int backlog)
+                  PyObject *server, PyObject *context, int backlog)
 {
     CaAcceptor *self = PyObject_GC_New(CaAcceptor, loop->st->AcceptorType);
     if (self == NULL) {
@@ -211,14 +211,14 @@ ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
     self->factory = Py_NewRef(factory);
     self->sock = Py_NewRef(sock);
     self->server = server == Py_None ? NULL : Py_NewRef(server);
-    self->context = PyContext_CopyCurrent();
+    self->context = context != NULL ? Py_NewRef(context)
+                                    : PyContext_CopyCurrent();
     self->watcher = (ca_watcher){.vt = &acceptor_watcher_vt};
     self->backlog = backlog > 0 ? backlog : 1;
     self->gathers = false;
-    self->clients = (ca_clients){0};
-    if (self->server != NULL) {
-        ca_clients_find(&self->clients, loop->st, self->server);
-    }
+    self->clients = self->server == NULL
+                        ? NULL
+                        : ca_clients_find(loop->st, self->server);
     PyObject_GC_Track(self);
     ca_stream_set_nodelay(ca_sockobj_fd(loop->st, sock));
     int result = self->context == NULL ? -1 : acceptor_watch(self);
@@ -264,7 +264,8 @@ acceptor_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->sock);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
-    return ca_clients_visit(&self->clients, visit, arg);
+    Py_VISIT(self->clients);
+    return 0;
 }
 
 static int
@@ -274,7 +275,7 @@ acceptor_tp_clear(PyObject *op)
     Py_CLEAR(self->factory);
     Py_CLEAR(self->server);
     Py_CLEAR(self->context);
-    ca_clients_clear(&self->clients);
+    Py_CLEAR(self->clients);
     return 0;
 }
 

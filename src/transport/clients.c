@@ -1,12 +1,15 @@
 /* clients.c - see clients.h.
  *
- * Server._attach() and _detach() put a connection into a WeakSet and take it
- * out again: four calls of Python per connection.  They are done here, on the
- * set behind it, when server and WeakSet are of exactly their classes, these
- * have not been changed since import (their version tags tell), the server
- * accepts connections, and nobody has put removals off.
+ * Server._attach() and _detach() put a connection into the set and take it out
+ * again: four calls of Python per connection.  It is done here when server and
+ * set are of exactly their classes, these have not been changed since import
+ * (their version tags tell), and the server accepts connections.
  */
 #include "transport/clients.h"
+
+#include "transport/stream.h"
+
+#include <stddef.h>
 
 /* What a class's tag is once the interpreter has given it one; 0 with an
  * exception when the class has no such attribute. */
@@ -28,10 +31,17 @@ ca_clients_init(ca_state *st)
 }
 
 static bool
-unchanged(PyObject *op, PyObject *type, unsigned int version)
+unchanged(PyObject *type, unsigned int version)
 {
-    return (PyObject *)Py_TYPE(op) == type && version != 0 &&
-           Py_TYPE(op)->tp_version_tag == version;
+    return version != 0 && ((PyTypeObject *)type)->tp_version_tag == version;
+}
+
+static bool
+is_usual(const ca_state *st, PyObject *server)
+{
+    return (PyObject *)Py_TYPE(server) == st->StockServer &&
+           unchanged(st->StockServer, st->server_version) &&
+           unchanged(st->WeakSet, st->weak_set_version);
 }
 
 /* op.name; strong, NULL when there is none. */
@@ -45,44 +55,43 @@ attribute(const ca_state *st, PyObject *op, int name)
     return found;
 }
 
-void
-ca_clients_find(ca_clients *self, const ca_state *st, PyObject *server)
+/* Replace an empty WeakSet by a set of ours; strong, or NULL. */
+static PyObject *
+replace(const ca_state *st, PyObject *server, PyObject *steal_clients)
 {
-    *self = (ca_clients){0};
-    if (!st->clients_are_weak ||
-        !unchanged(server, st->StockServer, st->server_version)) {
-        return;
+    PyObject *ours = NULL;
+    Py_ssize_t known = PyObject_Size(steal_clients);
+    if (known == 0) {
+        ours = PyObject_CallNoArgs(st->ServerClients);
+    }
+    if (ours != NULL &&
+        PyObject_SetAttr(server, st->names[CA_STR__clients], ours) < 0) {
+        Py_CLEAR(ours);
+    }
+    PyErr_Clear();
+    Py_DECREF(steal_clients);
+    return ours;
+}
+
+CaNewClients *
+ca_clients_find(const ca_state *st, PyObject *server)
+{
+    if (st->ServerClients == NULL || !is_usual(st, server)) {
+        return NULL;
     }
     PyObject *clients = attribute(st, server, CA_STR__clients);
-    if (clients != NULL &&
-        unchanged(clients, st->WeakSet, st->weak_set_version)) {
-        self->data = attribute(st, clients, CA_STR_data);
-        self->pending = attribute(st, clients, CA_STR__pending_removals);
-        self->remove = attribute(st, clients, CA_STR__remove);
+    if (clients != NULL && (PyObject *)Py_TYPE(clients) == st->WeakSet) {
+        clients = replace(st, server, clients);
+    }
+    PyObject *list = NULL;
+    if (clients != NULL && (PyObject *)Py_TYPE(clients) == st->ServerClients) {
+        list = attribute(st, clients, CA_STR__new);
     }
     Py_XDECREF(clients);
-    if (self->data == NULL || !PySet_CheckExact(self->data) ||
-        self->pending == NULL || !PyList_CheckExact(self->pending) ||
-        self->remove == NULL) {
-        ca_clients_clear(self);
+    if (list != NULL && !Py_IS_TYPE(list, st->NewClientsType)) {
+        Py_CLEAR(list);
     }
-}
-
-int
-ca_clients_visit(ca_clients *self, visitproc visit, void *arg)
-{
-    Py_VISIT(self->data);
-    Py_VISIT(self->pending);
-    Py_VISIT(self->remove);
-    return 0;
-}
-
-void
-ca_clients_clear(ca_clients *self)
-{
-    Py_CLEAR(self->data);
-    Py_CLEAR(self->pending);
-    Py_CLEAR(self->remove);
+    return (CaNewClients *)list;
 }
 
 static bool
@@ -93,19 +102,86 @@ is_open(const ca_state *st, PyObject *server)
     return sockets != NULL && sockets != Py_None;
 }
 
-int
-ca_clients_change(const ca_clients *self, const ca_state *st, PyObject *server,
-                  PyObject *transport, bool attach)
+bool
+ca_clients_change(CaNewClients *clients, const ca_state *st, PyObject *server,
+                  ca_dnode *node, bool attach)
 {
-    if (self->data == NULL || PyList_GET_SIZE(self->pending) > 0 ||
-        !unchanged(server, st->StockServer, st->server_version) ||
-        !is_open(st, server)) {
-        return 0;
+    if (clients == NULL || ca_dlist_linked(node) == attach ||
+        !is_usual(st, server) || !is_open(st, server)) {
+        return false;
     }
-    PyObject *ref = PyWeakref_NewRef(transport, attach ? self->remove : NULL);
-    int result = ref == NULL ? -1
-                 : attach    ? PySet_Add(self->data, ref)
-                             : PySet_Discard(self->data, ref);
-    Py_XDECREF(ref);
-    return result < 0 ? -1 : 1;
+    if (attach) {
+        ca_dlist_append(&clients->list, node);
+    } else {
+        ca_dlist_unlink(node);
+    }
+    return true;
 }
+
+/* ---- the type ---- */
+
+PyDoc_STRVAR(take_doc,
+"take($self)\n--\n\n"
+"Empty the list and return what was in it.");
+
+static PyObject *
+clients_py_take(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    CaNewClients *self = (CaNewClients *)op;
+    PyObject *taken = PyList_New(0);
+    ca_dnode *node;
+    while (taken != NULL && (node = ca_dlist_take(&self->list)) != NULL) {
+        PyObject *transport = (PyObject *)CA_CONTAINER_OF(node, CaStream,
+                                                          client);
+        /* One without references is dying, and tells of that. */
+        if (Py_REFCNT(transport) > 0 && PyList_Append(taken, transport) < 0) {
+            Py_CLEAR(taken);
+        }
+    }
+    return taken;
+}
+
+PyDoc_STRVAR(clients_doc,
+"NewClients()\n--\n\n"
+"Connections of a server that are not in its set yet.");
+
+static PyObject *
+clients_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+               PyObject *Py_UNUSED(kwargs))
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL) {
+        ca_dlist_init(&((CaNewClients *)op)->list);
+    }
+    return op;
+}
+
+static void
+clients_tp_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    while (ca_dlist_take(&((CaNewClients *)op)->list) != NULL) {
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef clients_methods[] = {
+    {"take", clients_py_take, METH_NOARGS, take_doc},
+    {0},
+};
+
+static PyType_Slot clients_slots[] = {
+    {Py_tp_doc, (void *)clients_doc},
+    {Py_tp_new, clients_tp_new},
+    {Py_tp_dealloc, clients_tp_dealloc},
+    {Py_tp_methods, clients_methods},
+    {0, NULL},
+};
+
+PyType_Spec ca_new_clients_spec = {
+    .name = "casyncio._native.NewClients",
+    .basicsize = sizeof(CaNewClients),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = clients_slots,
+};

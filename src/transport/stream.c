@@ -51,13 +51,10 @@ ca_stream_tell_server(CaStream *self, PyObject *server, int which)
 {
     const ca_state *st = self->loop->st;
     PyObject *name = st->names[which];
-    if (self->acceptor != NULL) {
-        int known = ca_clients_change(ca_acceptor_clients(self->acceptor), st,
-                                      server, (PyObject *)self,
-                                      which == CA_STR__attach);
-        if (known != 0) {
-            return known < 0 ? -1 : 0;
-        }
+    if (self->acceptor != NULL &&
+        ca_clients_change(ca_acceptor_clients(self->acceptor), st, server,
+                          &self->client, which == CA_STR__attach)) {
+        return 0;
     }
     PyObject *done = st->server_knows_clients
                          ? PyObject_CallMethodOneArg(server, name,
@@ -157,6 +154,15 @@ const ca_watcher_vt ca_stream_watcher_vt = {
 
 /* ---- birth ---- */
 
+/* The bytes of an address that say something: an IPv4 one ends in zeros. */
+static size_t
+telling_part(const ca_sockaddr *address)
+{
+    bool padded = address->length == sizeof(struct sockaddr_in) &&
+                  address->u.any.sa_family == AF_INET;
+    return padded ? offsetof(struct sockaddr_in, sin_zero) : address->length;
+}
+
 /* What the socket is called, while it can be asked. */
 static ca_names *
 take_names(int fd, const ca_sockaddr *peer)
@@ -172,14 +178,27 @@ take_names(int fd, const ca_sockaddr *peer)
         }
         peer = &asked;
     }
-    ca_names *names = malloc(sizeof(*names) + local.length + peer->length);
+    size_t local_size = telling_part(&local);
+    size_t peer_size = telling_part(peer);
+    ca_names *names = malloc(sizeof(*names) + local_size + peer_size);
     if (names != NULL) {
         names->local_length = local.length;
         names->peer_length = peer->length;
-        memcpy(names->addresses, &local.u, local.length);
-        memcpy(names->addresses + local.length, &peer->u, peer->length);
+        memcpy(names->addresses, &local.u, local_size);
+        memcpy(names->addresses + local_size, &peer->u, peer_size);
     }
     return names;
+}
+
+/* Read one of the two back; how many bytes it took. */
+static size_t
+read_name(const char *from, socklen_t length, int family, ca_sockaddr *out)
+{
+    *out = (ca_sockaddr){.length = length};
+    out->u.any.sa_family = (sa_family_t)family;
+    size_t size = telling_part(out);
+    memcpy(&out->u, from, size);
+    return size;
 }
 
 static int
@@ -204,6 +223,7 @@ stream_new(CaLoop *loop, int fd, PyObject *context, const ca_sockaddr *peer)
     self->context = Py_NewRef(context);
     self->watcher.vt = &ca_stream_watcher_vt;
     ca_dlist_init(&self->held.node);
+    ca_dlist_init(&self->client);
     self->held.flush = ca_stream_flush_held;
     self->fd = fd;
     self->names = take_names(fd, peer);
@@ -236,13 +256,13 @@ ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
 }
 
 CaStream *
-ca_stream_from_socket(CaLoop *loop, PyObject *sock)
+ca_stream_from_socket(CaLoop *loop, PyObject *sock, PyObject *context)
 {
     int fd = ca_sockobj_fd(loop->st, sock);
-    PyObject *context = PyContext_CopyCurrent();
-    CaStream *self = context == NULL ? NULL
-                                     : stream_new(loop, fd, context, NULL);
-    Py_XDECREF(context);
+    PyObject *own = context != NULL ? Py_NewRef(context)
+                                    : PyContext_CopyCurrent();
+    CaStream *self = own == NULL ? NULL : stream_new(loop, fd, own, NULL);
+    Py_XDECREF(own);
     if (self == NULL) {
         return NULL;
     }
@@ -254,10 +274,20 @@ ca_stream_from_socket(CaLoop *loop, PyObject *sock)
 }
 
 int
+ca_protocol_is_buffered(const ca_state *st, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, st->BufferedProtocol);
+    if (buffered != 0) {
+        return buffered;
+    }
+    return !PyObject_HasAttr(protocol, st->names[CA_STR_data_received]) &&
+           PyObject_HasAttr(protocol, st->names[CA_STR_get_buffer]);
+}
+
+int
 ca_stream_set_protocol(CaStream *self, PyObject *protocol)
 {
-    int buffered = PyObject_IsInstance(protocol,
-                                       self->loop->st->BufferedProtocol);
+    int buffered = ca_protocol_is_buffered(self->loop->st, protocol);
     if (buffered < 0) {
         return -1;
     }
@@ -371,9 +401,11 @@ stream_py__names(PyObject *op, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;
     }
     ca_sockaddr local, peer;
-    memcpy(&local.u, names->addresses, names->local_length);
-    memcpy(&peer.u, names->addresses + names->local_length,
-           names->peer_length);
+    int family = ((CaStream *)op)->family;
+    size_t size = read_name(names->addresses, names->local_length, family,
+                            &local);
+    (void)read_name(names->addresses + size, names->peer_length, family,
+                    &peer);
     PyObject *sockname = ca_sockaddr_to_python(&local.u.any,
                                                names->local_length);
     PyObject *peername = ca_sockaddr_to_python(&peer.u.any,
@@ -520,6 +552,8 @@ static PyMemberDef stream_members[] = {
      "The socket object, also when it is closed; None: there was none."},
     {"_empty_waiter", T_OBJECT, offsetof(CaStream, empty_waiter), 0,
      "A future that waits for everything to be sent; or None."},
+    {"_context", T_OBJECT, offsetof(CaStream, context), Py_READONLY,
+     "The context in which the protocol is called."},
     {"_sock_fd", T_INT, offsetof(CaStream, fd), Py_READONLY,
      "The descriptor, also when it is closed."},
     {"_family", T_INT, offsetof(CaStream, family), Py_READONLY,
@@ -616,6 +650,7 @@ stream_tp_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     if (self->loop != NULL) {
         ca_dlist_unlink(&self->held.node);
+        ca_dlist_unlink(&self->client);
         ca_claims_drop(self->loop, self->fd, op);
     }
     if (!self->lost && self->sock == NULL && self->loop != NULL) {

@@ -28,7 +28,8 @@
 typedef struct {
     socklen_t local_length;
     socklen_t peer_length;
-    char addresses[];                  /* local, then peer */
+    char addresses[];                  /* local, then peer; of IPv4 ones not
+                                          the zeros at their ends */
 } ca_names;
 
 typedef enum {
@@ -71,6 +72,8 @@ typedef struct {
     ca_names *names;                   /* owned or NULL */
     ca_watcher watcher;                /* registered for fd */
     ca_held held;                      /* its place in loop->held */
+    ca_dnode client;                   /* in the list of its server, or alone;
+                                          see clients.h */
     ca_wqueue out;
     int fd;                            /* owned by `sock` if there is one, else
                                           by us; kept for repr() when lost */
@@ -101,8 +104,14 @@ PyObject *ca_stream_type_new(PyObject *module, ca_state *st);
 CaStream *ca_stream_from_fd(CaLoop *loop, int fd, PyObject *context,
                             const ca_sockaddr *peer);
 
-/* A transport for a socket object. */
-CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock);
+/* A transport for a socket object; its callbacks run in `context` (NULL: in a
+ * copy of the current one). */
+CaStream *ca_stream_from_socket(CaLoop *loop, PyObject *sock,
+                                PyObject *context);
+
+/* Whether it receives into a buffer of its own: a BufferedProtocol, or what
+ * has get_buffer() and no data_received().  1, 0 or -1. */
+int ca_protocol_is_buffered(const ca_state *st, PyObject *protocol);
 
 /* Send small writes at once, if it is TCP.  Stock asks the socket object,
  * whose protocol number is often 0; the kernel knows better.  Sockets accepted

@@ -45,7 +45,7 @@ tls_py__set_app_protocol(PyObject *op, PyObject *protocol)
         return NULL;
     }
     ca_state *st = self->loop->st;
-    int buffered = PyObject_IsInstance(protocol, st->BufferedProtocol);
+    int buffered = ca_protocol_is_buffered(st, protocol);
     if (buffered < 0) {
         return NULL;
     }
@@ -158,6 +158,8 @@ static PyMemberDef tls_members[] = {
      "The transport below; None before and after."},
     {"_app_protocol", T_OBJECT, offsetof(CaTls, protocol), 0,
      "The user's protocol; None once lost."},
+    {"_context", T_OBJECT, offsetof(CaTls, context), 0,
+     "The context in which the protocol is called."},
     {"_state", T_OBJECT, offsetof(CaTls, state), 0,
      "An SSLProtocolState of asyncio."},
     {"_sslobj", T_OBJECT, offsetof(CaTls, sslobj), 0, "The SSLObject."},
@@ -266,6 +268,7 @@ tls_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->loop);
     Py_VISIT(self->transport);
     Py_VISIT(self->protocol);
+    Py_VISIT(self->context);
     Py_VISIT(self->state);
     Py_VISIT(self->sslobj);
     Py_VISIT(self->incoming);
@@ -281,6 +284,7 @@ tls_tp_clear(PyObject *op)
     CaTls *self = (CaTls *)op;
     Py_CLEAR(self->transport);
     Py_CLEAR(self->protocol);
+    Py_CLEAR(self->context);
     Py_CLEAR(self->failure);
     return 0;
 }

@@ -45,6 +45,8 @@ typedef struct {
     CaLoop *loop;                      /* strong; NULL before __init__() */
     PyObject *transport;               /* strong; below; NULL, None: none */
     PyObject *protocol;                /* strong; the user's; likewise */
+    PyObject *context;                 /* strong; callbacks run in it: that of
+                                          the transport below; or NULL */
     PyObject *state;                   /* strong; one of st->tls_states */
     PyObject *sslobj;                  /* strong; the user's SSLObject */
     PyObject *incoming;                /* strong; ssl.MemoryBIO objects, */

@@ -49,6 +49,26 @@ tell_protocol(CaTls *self, int which)
     return done == NULL ? -1 : 0;
 }
 
+/* The same in the connection's context, whoever writes; in the writer's when
+ * that one is inside of the other already. */
+static int
+tell_in_context(CaTls *self, int which)
+{
+    PyObject *context = self->context == NULL ? Py_None : self->context;
+    Py_INCREF(context);
+    bool entered = PyContext_CheckExact(context) &&
+                   PyContext_Enter(context) == 0;
+    if (!entered) {
+        PyErr_Clear();
+    }
+    int result = tell_protocol(self, which);
+    if (entered && PyContext_Exit(context) < 0) {
+        result = -1;
+    }
+    Py_DECREF(context);
+    return result;
+}
+
 int
 ca_tls_control_writing(CaTls *self)
 {
@@ -56,11 +76,11 @@ ca_tls_control_writing(CaTls *self)
     if (!self->app_paused && size > 0 &&
         size >= self->marks[CA_TLS_OUT_HIGH]) {
         self->app_paused = true;
-        return tell_protocol(self, CA_STR_pause_writing);
+        return tell_in_context(self, CA_STR_pause_writing);
     }
     if (self->app_paused && size <= self->marks[CA_TLS_OUT_LOW]) {
         self->app_paused = false;
-        return tell_protocol(self, CA_STR_resume_writing);
+        return tell_in_context(self, CA_STR_resume_writing);
     }
     return 0;
 }

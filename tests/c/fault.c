@@ -1,6 +1,8 @@
 /* fault.c - the wrappers behind fault.h. */
 #include "fault.h"
 
+#include "backend/uring_abi.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +27,9 @@ static _Thread_local void (*allocation_hook)(void);
 static _Thread_local void (*read_hooks[2])(void);
 static _Thread_local int syscall_errno;
 static _Thread_local int syscall_count;
+static _Thread_local int late_countdown = -1;
+static _Thread_local int late_errno;
+static _Thread_local int ring_entries;
 
 void
 fault_allocation(int n)
@@ -56,6 +61,19 @@ void
 fault_syscall(int err)
 {
     syscall_errno = err;
+}
+
+void
+fault_syscall_after(int n, int err)
+{
+    late_countdown = n;
+    late_errno = err;
+}
+
+void
+fault_ring_entries(int n)
+{
+    ring_entries = n;
 }
 
 int
@@ -133,9 +151,17 @@ __wrap_syscall(long number, ...)
     }
     va_end(args);
     syscall_count++;
-    if (syscall_errno != 0) {
-        errno = syscall_errno;
+    int err = late_countdown >= 0 && late_countdown-- == 0 ? late_errno
+                                                           : syscall_errno;
+    if (err != 0) {
+        errno = err;
         return -1;
+    }
+    if (number == URING_SYS_SETUP && ring_entries > 0) {
+        uring_params *params = (uring_params *)arg[1];
+        params->flags |= URING_SETUP_CQSIZE;
+        params->cq_entries = (uint32_t)ring_entries;
+        arg[0] = ring_entries;
     }
     return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4],
                           arg[5]);

@@ -23,6 +23,14 @@ void fault_around_read(void (*before)(void), void (*after)(void));
 /* Every syscall() answers with this errno; 0: the kernel answers. */
 void fault_syscall(int err);
 
+/* Let `n` more calls of syscall() reach the kernel and the one after them
+ * answer with this errno; the later ones reach it again. */
+void fault_syscall_after(int n, int err);
+
+/* Rings that are made from now on have so few entries, for what is asked and
+ * for what has finished; 0: as many as were wanted. */
+void fault_ring_entries(int n);
+
 /* Calls of syscall() so far. */
 int fault_syscall_count(void);
 

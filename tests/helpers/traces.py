@@ -311,8 +311,8 @@ class Recorder(_Recording, asyncio.Protocol):
         return self._saw("eof_received")
 
 
-class BufferedRecorder(_Recording, asyncio.BufferedProtocol):
-    """A buffered protocol that writes down its callbacks and calls its hooks."""
+class HasBuffer(_Recording):
+    """What a buffered protocol has, of no class of asyncio's."""
 
     def __init__(self, *args, size=65536, **hooks):
         super().__init__(*args, **hooks)
@@ -330,6 +330,10 @@ class BufferedRecorder(_Recording, asyncio.BufferedProtocol):
 
     def eof_received(self):
         return self._saw("eof_received")
+
+
+class BufferedRecorder(HasBuffer, asyncio.BufferedProtocol):
+    """A buffered protocol that writes down its callbacks and calls its hooks."""
 
 
 class DatagramRecorder(_Recording, asyncio.DatagramProtocol):

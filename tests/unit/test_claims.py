@@ -131,6 +131,15 @@ def test_the_old_table_serves_again_when_it_is_put_back(loop, use, sock):
     assert use(loop, sock) in (b"x", True)
 
 
+def test_another_dict_that_the_loops_own_table_keeps_its_items_in_is_asked(same_outcome, use, sock):
+    def action(loop):
+        transport = Fake()
+        loop._transports.data = weakref.WeakValueDictionary({sock.fileno(): transport}).data
+        return use(loop, sock)
+
+    same_outcome(action)
+
+
 def test_a_loop_without_a_table_says_so(loop, use, sock):
     del loop._transports
     with pytest.raises(AttributeError, match="_transports"):

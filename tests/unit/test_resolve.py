@@ -369,3 +369,17 @@ def test_an_audit_hook_can_refuse_a_literal_address(child):
     loop.close()
     """
     assert child.ok(code) == "no\n"
+
+
+NAMED = {
+    "numbers": (("127.0.0.1", 80), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV),
+    "of IPv6": (("::1", 443, 0, 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV),
+    "a service of datagrams": (("127.0.0.1", 53), socket.NI_NUMERICHOST | socket.NI_DGRAM),
+    "what is no address": (("not.an.address.invalid", 80), socket.NI_NUMERICHOST),
+    "nothing": ((), 0),
+}
+
+
+@pytest.mark.parametrize("address, flags", NAMED.values(), ids=NAMED)
+def test_getnameinfo_answers_as_asyncios_does(same_outcome, address, flags):
+    same_outcome(lambda loop: loop.run_until_complete(loop.getnameinfo(address, flags)))

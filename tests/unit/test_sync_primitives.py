@@ -776,6 +776,19 @@ def test_what_a_thrown_stop_iteration_carries_passes_for_the_result_of_the_wait(
     loop.run_until_complete(main())
 
 
+def test_who_waits_while_the_waiters_are_taken_away_hears_what_none_has_not(family, name, loop):
+    async def main():
+        thing = busy(family, name)
+        task = asyncio.create_task(wait(thing))
+        await asyncio.sleep(0)
+        setattr(thing, "_getters" if "Queue" in name else "_waiters", None)
+        task.cancel()
+        with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'remove'"):
+            await task
+
+    loop.run_until_complete(main())
+
+
 def test_a_waiter_whose_comparison_takes_the_deque_away_harms_nobody(family, loop):
     async def main():
         lock = family.Lock()

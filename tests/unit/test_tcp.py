@@ -8,6 +8,7 @@ import sys
 import pytest
 from traces import (
     BufferedRecorder,
+    HasBuffer,
     Recorder,
     patient,
     read,
@@ -693,6 +694,18 @@ def test_a_buffer_of_one_byte_gets_the_stream_byte_by_byte(same_trace, kind):
         await protocol.until("connection_lost")
 
     assert (6,) in same_trace(program)["client"]
+
+
+@pytest.mark.ours("stock calls the data_received() that is not there")
+def test_what_has_a_buffer_and_no_data_received_is_a_buffered_protocol(trace_on, kind):
+    async def program(trace):
+        protocol, peer = await trace.connect(kind, make=HasBuffer)
+        await send(peer, b"question")
+        await protocol.until_received(8)
+        protocol.transport.abort()
+        await protocol.until("connection_lost")
+
+    assert ("data", b"question") in trace_on(program)["client"]
 
 
 BUFFERS = {

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import functools
+import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -399,3 +401,36 @@ def test_readers_added_from_another_thread_do_not_crash(child):
         thread.join()
         """
     )
+
+
+# ---- executors ----
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="timeout came with Python 3.12")
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_default_executor_is_waited_for_no_longer_than_its_timeout(same_outcome, busy):
+    def action(loop):
+        released, began = threading.Event(), threading.Event()
+
+        async def main():
+            waits = loop.run_in_executor(None, lambda: (began.set(), released.wait(50))[1])
+            await asyncio.to_thread(began.wait, 50)
+            if not busy:
+                released.set()
+                assert await waits
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                await loop.shutdown_default_executor(timeout=0.05 if busy else 50)
+            released.set()
+            with pytest.raises(RuntimeError, match="Executor shutdown has been called"):
+                loop.run_in_executor(None, nothing)
+            return [str(warning.message) for warning in caught]
+
+        return loop.run_until_complete(main())
+
+    assert bool(same_outcome(action)) is busy
+
+
+@pytest.mark.parametrize("executor", [None, object(), 1])
+def test_only_a_thread_pool_will_do_as_the_default_executor(same_error, executor):
+    assert same_error(lambda loop: loop.set_default_executor(executor)) is TypeError

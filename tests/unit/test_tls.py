@@ -117,6 +117,29 @@ def test_data_arrives_whole_in_both_directions(loop, engine, make):
     run(loop, main())
 
 
+@pytest.mark.ours("stock calls the data_received() that is not there")
+def test_what_has_a_buffer_and_no_data_received_is_a_buffered_protocol(loop, engine):
+    class HasBuffer:
+        def __init__(self):
+            self.buffer, self.got = bytearray(10), loop.create_future()
+
+        def get_buffer(self, sizehint):
+            return self.buffer
+
+        def buffer_updated(self, nbytes):
+            self.got.set_result(bytes(self.buffer[:nbytes]))
+
+    async def main():
+        async with pair(loop) as (ours, theirs):
+            other = HasBuffer()
+            ours.transport.set_protocol(other)
+            theirs.transport.write(b"hello")
+            assert await other.got == b"hello"
+            ours.transport.set_protocol(ours)
+
+    run(loop, main())
+
+
 def test_streams_echo_by_hash_while_both_sides_pause(loop, engine):
     chance = random.Random(5)
     digests = []

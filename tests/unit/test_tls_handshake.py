@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
 import struct
 import threading
+import weakref
 
 import pytest
 from tls_peers import client_context, peer, server_context
@@ -208,6 +210,29 @@ def test_alpn_and_client_certificates_and_versions(loop, engine, version):
     run(loop, main())
     assert seen[0][0] == "http/1.1"
     assert ("DNS", "client.example") in seen[0][1]["subjectAltName"]
+
+
+@pytest.mark.ours("stock before 3.14.10 leaves a cycle (cpython#159049)")
+def test_a_start_tls_that_is_refused_leaves_nothing_for_the_collector(loop, engine):
+    def handle(sock):
+        with contextlib.suppress(OSError):
+            server_context().wrap_socket(sock, server_side=True)
+
+    async def main(address):
+        transport, protocol = await loop.create_connection(asyncio.Protocol, *address)
+        with contextlib.suppress(ssl.SSLCertVerificationError):
+            await loop.start_tls(
+                transport, protocol, client_context(trust=False), server_hostname="localhost"
+            )
+        return weakref.ref(transport)
+
+    with peer(handle) as address:
+        gc.collect()
+        gc.disable()
+        try:
+            assert run(loop, main(address))() is None
+        finally:
+            gc.enable()
 
 
 def test_a_missing_client_certificate_is_refused(loop, engine):

@@ -433,6 +433,49 @@ def test_what_comes_after_close_is_for_nobody_and_no_error(loop, engine, paused)
     assert b"".join(received) == b"the last"
 
 
+@pytest.mark.ours("stock delivers it from within close()")
+def test_what_waited_for_a_protocol_that_closes_is_for_nobody(loop, engine):
+    async def main():
+        async with pair(loop) as (ours, theirs):
+            ours.transport.pause_reading()
+            theirs.transport.write(b"hello")
+            await asyncio.sleep(0.1)
+            ours.transport.resume_reading()  # delivers in the next turn
+            ours.transport.close()
+            assert await ours.lost is None
+            assert ours.data == b""
+            assert await theirs.lost is None
+
+    run(loop, main())
+
+
+@pytest.mark.ours("stock's waits for resume_reading(), for ever")
+def test_a_connection_that_was_cut_off_while_reading_is_paused_can_be_closed(loop, engine):
+    def handle(sock):
+        tls = server_context().wrap_socket(sock, server_side=True)
+        tls.send(b"hello")
+        tls.shutdown(socket.SHUT_WR)  # of the socket: without close_notify
+        assert paused.wait(30)
+
+    paused = threading.Event()
+
+    async def main(address):
+        ours = Recorder(loop)
+        await loop.create_connection(
+            lambda: ours, *address, ssl=client_context(), server_hostname="localhost"
+        )
+        ours.transport.pause_reading()
+        while not ours.transport._ssl_protocol._eof_received:
+            await asyncio.sleep(0.01)
+        ours.transport.close()
+        assert await asyncio.wait_for(ours.lost, 20) is None
+        assert ours.data == b""
+        paused.set()
+
+    with peer(handle) as address:
+        run(loop, main(address))
+
+
 # ---- start_tls() ----
 
 
@@ -509,6 +552,75 @@ def test_what_waited_is_delivered_in_the_context_of_the_connection(loop, engine)
 
     run(loop, main())
     assert heard == ["connection"]
+
+
+@pytest.mark.ours("before 3.15 each of stock's callbacks has a copy of the context")
+def test_all_callbacks_of_a_connection_share_its_context(loop, engine):
+    heard = []
+
+    class Listening(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            WHO.set("connection")
+
+        def data_received(self, data):
+            heard.append((data, WHO.get()))
+            super().data_received(data)
+            if data == b"first":  # also from inside of itself
+                self.transport.pause_reading()
+                self.transport.resume_reading()
+
+    async def main():
+        async with pair(loop, Listening) as (ours, theirs):
+            for data in b"first", b"second", b"third":
+                theirs.transport.write(data)
+                if data == b"third":
+                    ours.transport.pause_reading()
+                    await asyncio.sleep(0.1)
+                    ours.transport.resume_reading()
+                await ours.until(lambda data=data: ours.data.endswith(data))
+
+    run(loop, main())
+    assert heard == [(data, "connection") for data in (b"first", b"second", b"third")]
+
+
+@pytest.mark.ours("in stock the writer's context")
+@pytest.mark.parametrize("within", [False, True])
+def test_writing_pauses_and_resumes_in_the_context_of_the_connection(loop, engine, within):
+    heard = []
+
+    class Writing(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            WHO.set("connection")
+
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.write(bytes(16 << 20))
+
+        def pause_writing(self):
+            heard.append(WHO.get())
+            super().pause_writing()
+            self.changed.set()
+
+        def resume_writing(self):
+            heard.append(WHO.get())
+            super().resume_writing()
+
+    async def main():
+        async with pair(loop, Writing) as (ours, theirs):
+            theirs.transport.pause_reading()
+            WHO.set("somebody")
+            if within:
+                theirs.transport.write(b"go")
+            else:
+                ours.transport.write(bytes(16 << 20))
+            await ours.until(lambda: "pause" in ours.events)
+            theirs.transport.resume_reading()
+            await ours.until(lambda: "resume" in ours.events)
+
+    run(loop, main())
+    assert heard == ["connection", "connection"]
 
 
 # ---- bounds ----
