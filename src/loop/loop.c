@@ -59,8 +59,8 @@ ca_loop_time_s(CaLoop *self)
 /* glibc gives the end of the heap back to the kernel when 128 KiB of it are
  * free, so that messages of that size would cost page faults, each of them.
  * It learns better from a larger block that is freed, once. */
-static void
-teach_allocator(void)
+void
+ca_loop_teach_allocator(void)
 {
     void *volatile block = malloc((size_t)4 * CA_READ_BUFFER_SIZE);
     free(block);
@@ -70,7 +70,7 @@ char *
 ca_loop_read_buffer(CaLoop *self)
 {
     if (self->read_buffer == NULL) {
-        teach_allocator();
+        ca_loop_teach_allocator();
         self->read_buffer = malloc(CA_READ_BUFFER_SIZE);
         if (self->read_buffer == NULL) {
             PyErr_NoMemory();

@@ -114,6 +114,9 @@ ca_loop_note_received(CaLoop *self, Py_ssize_t nbytes)
     self->bulk = nbytes >= CA_BULK_LEAST;
 }
 
+/* Let malloc() keep memory for messages of that size. */
+void ca_loop_teach_allocator(void);
+
 /* Raise RuntimeError('Event loop is closed') if it is; 0 or -1. */
 int ca_loop_check_open(const CaLoop *self);
 

@@ -22,20 +22,34 @@ typedef struct {
     int count;
 } ca_spares;
 
-/* A bytes object of that content: new reference, NULL with an exception. */
+/* A bytes object of that size, to be filled before anybody sees it: new
+ * reference, NULL with an exception. */
 static inline PyObject *
-ca_spares_take(ca_spares *self, const char *content, Py_ssize_t nbytes)
+ca_spares_blank(ca_spares *self, Py_ssize_t nbytes)
 {
     if (self->count == 0 || nbytes < CA_SPARE_LEAST) {
-        return PyBytes_FromStringAndSize(content, nbytes);
+        return PyBytes_FromStringAndSize(NULL, nbytes);
     }
     PyObject *op = self->items[--self->count];
     if (PyBytes_GET_SIZE(op) != nbytes) {
         Py_DECREF(op);                 /* sizes have changed */
+        return PyBytes_FromStringAndSize(NULL, nbytes);
+    }
+    ca_bytes_forget_hash(op);
+    return op;
+}
+
+/* A bytes object of that content: new reference, NULL with an exception. */
+static inline PyObject *
+ca_spares_take(ca_spares *self, const char *content, Py_ssize_t nbytes)
+{
+    if (nbytes < CA_SPARE_LEAST) {
         return PyBytes_FromStringAndSize(content, nbytes);
     }
-    memcpy(PyBytes_AS_STRING(op), content, (size_t)nbytes);
-    ca_bytes_forget_hash(op);
+    PyObject *op = ca_spares_blank(self, nbytes);
+    if (op != NULL) {
+        memcpy(PyBytes_AS_STRING(op), content, (size_t)nbytes);
+    }
     return op;
 }
 

@@ -239,6 +239,14 @@ ca_stream_is_plain(ca_state *st, PyObject *transport)
 /* Write bytes that somebody else owns; 0 or -1.  May run Python. */
 int ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes);
 
+/* Send what the kernel takes now if nothing stands before it: bytes, 0 when
+ * the stream is to decide, or -errno.  What is left is for
+ * ca_stream_refused(), with the reason, or for ca_stream_write_memory().  Runs
+ * no Python. */
+ssize_t ca_stream_offer(CaStream *self, const char *data, size_t nbytes);
+int ca_stream_refused(CaStream *self, const char *data, size_t nbytes,
+                      ssize_t err);
+
 /* Descriptor ready, in a context that is entered already; 0 or -1. */
 int ca_stream_read(CaStream *self);
 int ca_stream_send_more(CaStream *self);

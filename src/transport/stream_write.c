@@ -260,29 +260,44 @@ may_hold(CaStream *self, size_t nbytes)
     return self->gathering.on;
 }
 
-/* Nothing waits: send at once, and keep what the kernel refuses. */
-static int
-write_at_once(CaStream *self, PyObject *op, const char *data, size_t nbytes)
+/* Nothing waits: send; bytes or -errno. */
+static ssize_t
+send_at_once(CaStream *self, const char *data, size_t nbytes)
 {
     int fd = ca_stream_fd(self);
-    ssize_t n = fd < 0 ? -EBADF
+    ssize_t n = fd < 0 ? -1
                        : send(fd, data, nbytes, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)nbytes) {
         ca_gathering_note_send(&self->gathering, self->loop);
-        return 0;
     }
-    if (n < 0) {
-        n = fd < 0 ? -EBADF : -errno;
-        if (!ca_errno_is_try_later(n)) {
-            return send_failed(self, n);
-        }
-        n = 0;
+    return n >= 0 ? n : fd < 0 ? -EBADF : -errno;
+}
+
+/* Keep what the kernel refused, unless it was for good. */
+static int
+keep_refused(CaStream *self, PyObject *op, const char *data, size_t nbytes,
+             ssize_t err)
+{
+    if (!ca_errno_is_try_later(err)) {
+        return send_failed(self, err);
     }
-    if (ca_wqueue_keep(&self->out, op, data + n, nbytes - (size_t)n) < 0 ||
+    if (ca_wqueue_keep(&self->out, op, data, nbytes) < 0 ||
         wait_for_room(self) < 0) {
         return -1;
     }
     return ca_stream_maybe_pause(self);
+}
+
+static int
+write_at_once(CaStream *self, PyObject *op, const char *data, size_t nbytes)
+{
+    ssize_t n = send_at_once(self, data, nbytes);
+    if (n == (ssize_t)nbytes) {
+        return 0;
+    }
+    size_t sent = n < 0 ? 0 : (size_t)n;
+    return keep_refused(self, op, data + sent, nbytes - sent,
+                        n < 0 ? n : -EAGAIN);
 }
 
 static int
@@ -336,6 +351,22 @@ ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes)
     return check_writable(self, "write") < 0
                ? -1
                : write_bytes(self, NULL, data, nbytes);
+}
+
+ssize_t
+ca_stream_offer(CaStream *self, const char *data, size_t nbytes)
+{
+    bool ready = self->conn_lost == 0 && !self->eof &&
+                 !ca_stream_has_empty_waiter(self) &&
+                 ca_wqueue_count(&self->out) == 0 && !may_hold(self, nbytes);
+    return ready ? send_at_once(self, data, nbytes) : 0;
+}
+
+int
+ca_stream_refused(CaStream *self, const char *data, size_t nbytes, ssize_t err)
+{
+    return self->conn_lost > 0 ? write_lost(self)
+                               : keep_refused(self, NULL, data, nbytes, err);
 }
 
 /* Write what any object with a buffer holds. */

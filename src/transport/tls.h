@@ -93,6 +93,11 @@ typedef struct ca_tls_engine {
     /* Decrypt into / encrypt from memory: bytes or CA_TLS_*. */
     Py_ssize_t (*read)(CaTls *self, char *buffer, size_t size);
     Py_ssize_t (*write)(CaTls *self, const char *data, size_t nbytes);
+    /* What read() would give of what was offered, by its look, at most
+     * CA_READ_BUFFER_SIZE; 0: it cannot be told.  Often right. */
+    size_t (*expected)(const CaTls *self);
+    /* The same as write(), for at most one record; it may leave at once. */
+    Py_ssize_t (*write_record)(CaTls *self, const char *data, size_t nbytes);
     /* After a read(): whether the next would say AGAIN for sure. */
     bool (*exhausted)(const CaTls *self);
     /* Bytes of the wire that wait for read() and for send(). */

@@ -109,6 +109,12 @@ membio_write(CaTls *self, const char *data, size_t nbytes)
 }
 
 /* Only read() knows. */
+static size_t
+membio_expected(const CaTls *Py_UNUSED(self))
+{
+    return 0;
+}
+
 static bool
 membio_exhausted(const CaTls *Py_UNUSED(self))
 {
@@ -181,6 +187,8 @@ const ca_tls_engine ca_tls_membio = {
     .settle = membio_settle,
     .read = membio_read,
     .write = membio_write,
+    .expected = membio_expected,
+    .write_record = membio_write,
     .exhausted = membio_exhausted,
     .pending_in = membio_pending_in,
     .pending_out = membio_pending_out,

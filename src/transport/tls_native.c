@@ -22,6 +22,7 @@
 #include "transport/stream.h"
 #include "transport/tls.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,11 @@ enum {
     BIO_TYPE_SOURCE_SINK = 0x0400,
     OUT_MIN = 2048,                    /* first size of the output, bytes */
     SPARE_MOST = 128 * 1024,           /* the loop keeps so much for all */
+    HEAD = 5,                          /* bytes before those of a record */
+    APPLICATION_DATA = 23,             /* the kind of record that has data */
+    RECORD_MOST = 16 * 1024,           /* plain bytes in one */
+    OVERHEAD = 17,                     /* that of TLS 1.3: tag and kind */
+    OVERHEAD_MOST = 256,
 };
 
 typedef struct bio BIO;
@@ -119,6 +125,12 @@ typedef struct ca_tls_wire {
     size_t out_length;
     size_t out_cap;
     bool no_memory;                    /* for what was to be sent */
+    uint16_t overhead;                 /* of the last record: bytes that are
+                                          not plain text, without the head */
+    CaStream *straight;                /* borrowed from its caller; who sends
+                                          the next record at once, or NULL */
+    ssize_t refused;                   /* what the kernel said when it did not
+                                          take all of it, as -errno; or 0 */
 } wire_t;
 
 /* ---- the BIO ---- */
@@ -139,13 +151,27 @@ wire_read(BIO *bio, char *buffer, int size)
     return (int)n;
 }
 
-static int
-wire_write(BIO *bio, const char *data, int size)
+/* Send without a copy, from the memory of OpenSSL; how many bytes. */
+static size_t
+send_straight(wire_t *wire, const char *data, size_t nbytes)
 {
-    wire_t *wire = lib.BIO_get_data(bio);
-    size_t nbytes = size < 0 ? 0 : (size_t)size;
+    CaStream *stream = wire->straight;
+    wire->straight = NULL;             /* what follows is gathered */
+    if (stream == NULL || wire->out_length > 0) {
+        return 0;
+    }
+    ssize_t n = ca_stream_offer(stream, data, nbytes);
+    if (n < 0 || (n > 0 && n < (ssize_t)nbytes)) {
+        wire->refused = n < 0 ? n : -EAGAIN;
+    }
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* Room for so many bytes more behind what is gathered. */
+static bool
+grow_out(wire_t *wire, size_t nbytes)
+{
     size_t cap = wire->out_cap == 0 ? OUT_MIN : wire->out_cap;
-    lib.BIO_clear_flags(bio, BIO_FLAGS_RWS_AND_RETRY);
     while (cap - wire->out_length < nbytes) {
         cap *= 2;
     }
@@ -153,13 +179,29 @@ wire_write(BIO *bio, const char *data, int size)
         char *out = realloc(wire->out, cap);
         if (out == NULL) {
             wire->no_memory = true;
-            return -1;
+            return false;
         }
         wire->out = out;
         wire->out_cap = cap;
     }
-    memcpy(wire->out + wire->out_length, data, nbytes);
-    wire->out_length += nbytes;
+    return true;
+}
+
+static int
+wire_write(BIO *bio, const char *data, int size)
+{
+    wire_t *wire = lib.BIO_get_data(bio);
+    size_t nbytes = size < 0 ? 0 : (size_t)size;
+    lib.BIO_clear_flags(bio, BIO_FLAGS_RWS_AND_RETRY);
+    size_t sent = send_straight(wire, data, nbytes);
+    if (sent == nbytes) {
+        return size;
+    }
+    if (!grow_out(wire, nbytes - sent)) {
+        return -1;
+    }
+    memcpy(wire->out + wire->out_length, data + sent, nbytes - sent);
+    wire->out_length += nbytes - sent;
     return size;
 }
 
@@ -204,6 +246,7 @@ wire_new(void)
         return NULL;
     }
     wire->bio = bio;
+    wire->overhead = OVERHEAD;
     lib.BIO_set_data(bio, wire);
     lib.BIO_set_init(bio, 1);
     return wire;
@@ -465,13 +508,56 @@ forget_errors(void)
     }
 }
 
+/* Learn from a record that was read whole what every record adds. */
+static void
+note_overhead(wire_t *wire, size_t used, size_t n)
+{
+    if (used >= n + HEAD && used - n - HEAD <= OVERHEAD_MOST) {
+        wire->overhead = (uint16_t)(used - n - HEAD);
+    }
+}
+
 static Py_ssize_t
 native_read(CaTls *self, char *buffer, size_t size)
 {
     size_t n = 0;
+    size_t before = self->wire->in_length;
     forget_errors();
     int result = lib.SSL_read_ex(self->ssl, buffer, size, &n);
-    return result > 0 ? (Py_ssize_t)n : native_outcome(self, result);
+    if (result <= 0) {
+        return native_outcome(self, result);
+    }
+    note_overhead(self->wire, before - self->wire->in_length, n);
+    return (Py_ssize_t)n;
+}
+
+/* The heads of the records tell, but for what padding there is.  With one that
+ * has come in part the end of it is unknown; when that is little beside the
+ * rest, the most that it can be will do. */
+static size_t
+native_expected(const CaTls *self)
+{
+    const wire_t *wire = self->wire;
+    const unsigned char *at = (const unsigned char *)wire->in;
+    size_t left = wire->in_length;
+    size_t sum = 0;
+    if (left < HEAD) {
+        return 0;
+    }
+    if (lib.SSL_has_pending(self->ssl)) {
+        sum = left > RECORD_MOST ? left + RECORD_MOST : 0;
+        return Py_MIN(sum, (size_t)CA_READ_BUFFER_SIZE);
+    }
+    while (left >= HEAD && at[0] == APPLICATION_DATA) {
+        size_t size = HEAD + ((size_t)at[3] << 8 | at[4]);
+        if (size > left || size < HEAD + (size_t)wire->overhead) {
+            break;
+        }
+        sum += size - HEAD - wire->overhead;
+        at += size;
+        left -= size;
+    }
+    return Py_MIN(sum, (size_t)CA_READ_BUFFER_SIZE);
 }
 
 /* Memory for records is the loop's: connections need it one after another, so
@@ -513,6 +599,20 @@ native_write(CaTls *self, const char *data, size_t nbytes)
     return outcome == CA_TLS_EOF ? CA_TLS_AGAIN : outcome;
 }
 
+/* A record goes to the kernel from where OpenSSL has made it, when nothing
+ * stands before it. */
+static Py_ssize_t
+native_write_record(CaTls *self, const char *data, size_t nbytes)
+{
+    PyObject *below = ca_tls_below_borrow(self);
+    Py_XINCREF(below);
+    self->wire->straight = (CaStream *)below;
+    Py_ssize_t n = native_write(self, data, nbytes);
+    self->wire->straight = NULL;
+    Py_XDECREF(below);
+    return n;
+}
+
 /* With neither bytes of the wire nor a record begun OpenSSL could only say
  * that it needs more, at the price of a small record. */
 static bool
@@ -534,11 +634,12 @@ native_pending_out(const CaTls *self)
 }
 
 static int
-send_through(CaTls *self, const char *data, size_t nbytes)
+send_through(CaTls *self, const char *data, size_t nbytes, ssize_t refused)
 {
     CaStream *stream = (CaStream *)ca_tls_below_borrow(self);
     if (stream != NULL) {
-        return ca_stream_write_memory(stream, data, nbytes);
+        return refused < 0 ? ca_stream_refused(stream, data, nbytes, refused)
+                           : ca_stream_write_memory(stream, data, nbytes);
     }
     PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
     PyObject *done = bytes == NULL
@@ -565,8 +666,10 @@ native_send(CaTls *self)
     size_t cap = wire->out_cap;
     wire->out = NULL;
     wire->out_length = wire->out_cap = 0;
+    ssize_t refused = wire->refused;
+    wire->refused = 0;
     Py_INCREF(self);
-    int result = send_through(self, out, nbytes);
+    int result = send_through(self, out, nbytes, refused);
     give_spare(self->loop, out, cap);
     Py_DECREF(self);
     return result;
@@ -581,6 +684,7 @@ native_drop(CaTls *self)
         free(wire->out);
         wire->in = wire->out = NULL;
         wire->in_length = wire->out_length = wire->out_cap = 0;
+        wire->refused = 0;
     }
 }
 
@@ -590,6 +694,8 @@ const ca_tls_engine ca_tls_native = {
     .settle = native_settle,
     .read = native_read,
     .write = native_write,
+    .expected = native_expected,
+    .write_record = native_write_record,
     .exhausted = native_exhausted,
     .pending_in = native_pending_in,
     .pending_out = native_pending_out,

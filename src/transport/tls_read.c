@@ -11,6 +11,7 @@
 #include "transport/tls.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* asyncio's SSLProtocol says so for everything that fails between. */
 #define SSL_FAILED "Fatal error on SSL protocol"
@@ -25,6 +26,7 @@ char *
 ca_tls_input(CaLoop *loop)
 {
     if (loop->tls_buffers == NULL) {
+        ca_loop_teach_allocator();
         loop->tls_buffers = malloc(2 * (size_t)CA_READ_BUFFER_SIZE);
         if (loop->tls_buffers == NULL) {
             PyErr_NoMemory();
@@ -82,24 +84,38 @@ tell(CaTls *self, PyObject *protocol, int name, PyObject *arg)
 
 /* ---- protocols that take bytes ---- */
 
+/* What was decrypted, for as long as nobody else has it. */
+typedef struct {
+    PyObject *bytes;                   /* strong, it lies there; or NULL: */
+    const char *data;                  /* borrowed: it lies in the loop's */
+    size_t nbytes;
+} plain_text;
+
+/* Feed the protocol; an object that nobody keeps carries another message. */
 static int
-deliver(CaTls *self, const char *data, size_t nbytes)
+deliver(CaTls *self, plain_text *plain)
 {
-    ca_state *st = self->loop->st;
+    ca_spares *spares = &self->loop->spares;
+    PyObject *protocol = Py_NewRef(self->protocol);
+    int fed = 0;
     if (self->protocol_kind == CA_PROTOCOL_READER) {
-        PyObject *protocol = Py_NewRef(self->protocol);
-        int fed = ca_reader_feed(st, protocol, data, nbytes, NULL);
-        Py_DECREF(protocol);
-        if (fed != 0) {
-            return fed > 0 ? 0 : -1;
-        }
+        fed = ca_reader_feed(self->loop->st, protocol, plain->data,
+                             plain->nbytes, plain->bytes);
     }
-    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
-    int result = bytes == NULL
-                     ? -1
-                     : tell(self, self->protocol, CA_STR_data_received, bytes);
-    Py_XDECREF(bytes);
-    return result;
+    if (fed == 0 && plain->bytes == NULL) {
+        plain->bytes = ca_spares_take(spares, plain->data,
+                                      (Py_ssize_t)plain->nbytes);
+        fed = plain->bytes == NULL ? -1 : 0;
+    }
+    if (fed == 0) {
+        fed = tell(self, protocol, CA_STR_data_received, plain->bytes);
+    }
+    if (plain->bytes != NULL) {
+        ca_spares_give(spares, plain->bytes);
+        plain->bytes = NULL;
+    }
+    Py_DECREF(protocol);
+    return fed < 0 ? -1 : 0;
 }
 
 /* Decrypt until memory is full or nothing is left: bytes; *end is what stopped
@@ -157,18 +173,89 @@ resume_failure(CaTls *self, PyObject *steal_leaves, Py_ssize_t end,
     return reported ? CA_TLS_AGAIN : end;
 }
 
+/* Whether bytes objects are what the protocol wants. */
+static bool
+takes_objects(const CaTls *self)
+{
+    return self->protocol_kind == CA_PROTOCOL_DATA ||
+           ca_reader_feed_keeps(self->loop->st, self->protocol);
+}
+
+/* Make the object hold what was decrypted into it, and `more` behind it that
+ * lies elsewhere; 0 or -1. */
+static int
+fit(plain_text *plain, const char *more, size_t nbytes)
+{
+    size_t size = plain->nbytes + nbytes;
+    if (size != (size_t)PyBytes_GET_SIZE(plain->bytes) &&
+        _PyBytes_Resize(&plain->bytes, (Py_ssize_t)size) < 0) {
+        return -1;
+    }
+    memcpy(PyBytes_AS_STRING(plain->bytes) + plain->nbytes, more, nbytes);
+    plain->data = PyBytes_AS_STRING(plain->bytes);
+    plain->nbytes = size;
+    return 0;
+}
+
+/* Decrypt into a bytes object of the size that is expected, which is where it
+ * ends up, uncopied, unless there is more.  0 or -1. */
+static int
+decrypt_object(CaTls *self, plain_text *plain, size_t expected,
+               Py_ssize_t *end)
+{
+    ca_spares *spares = &self->loop->spares;
+    char *buffer = ca_tls_plain(self->loop);
+    size_t more = 0;
+    plain->bytes = buffer == NULL
+                       ? NULL
+                       : ca_spares_blank(spares, (Py_ssize_t)expected);
+    if (plain->bytes == NULL) {
+        return -1;
+    }
+    plain->nbytes = fill(self, PyBytes_AS_STRING(plain->bytes), expected, end);
+    if (*end > 0) {
+        more = fill(self, buffer, CA_READ_BUFFER_SIZE, end);
+    }
+    if (plain->nbytes + more > 0) {
+        PyObject *exc = PyErr_GetRaisedException();
+        int result = fit(plain, buffer, more);
+        ca_error_restore(exc);
+        return result;
+    }
+    ca_spares_give(spares, plain->bytes);
+    plain->bytes = NULL;
+    return 0;
+}
+
+/* Decrypt what came, as far as the loop's buffer goes; 0 or -1. */
+static int
+decrypt(CaTls *self, plain_text *plain, Py_ssize_t *end)
+{
+    size_t expected = self->engine->expected(self);
+    *plain = (plain_text){0};
+    if (expected >= CA_SPARE_LEAST && takes_objects(self)) {
+        return decrypt_object(self, plain, expected, end);
+    }
+    char *buffer = ca_tls_plain(self->loop);
+    if (buffer == NULL) {
+        return -1;
+    }
+    plain->data = buffer;
+    plain->nbytes = fill(self, buffer, CA_READ_BUFFER_SIZE, end);
+    return 0;
+}
+
 /* Decrypt and deliver once; CA_TLS_*, or 1 when there may be more. */
 static Py_ssize_t
 read_once(CaTls *self)
 {
-    char *plain = ca_tls_plain(self->loop);
+    plain_text plain;
     Py_ssize_t end;
-    if (plain == NULL) {
+    if (decrypt(self, &plain, &end) < 0) {
         return CA_TLS_ERROR;
     }
-    size_t nbytes = fill(self, plain, CA_READ_BUFFER_SIZE, &end);
     PyObject *leaves = suspend_failure(self, end);
-    int delivered = nbytes > 0 ? deliver(self, plain, nbytes) : 0;
+    int delivered = plain.nbytes > 0 ? deliver(self, &plain) : 0;
     return resume_failure(self, leaves, end, delivered);
 }
 

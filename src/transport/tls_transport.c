@@ -71,13 +71,12 @@ tls_transport_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         !PyMemoryView_Check(data)) {
         return refuse_type(data);
     }
-    int some = PyObject_IsTrue(data);
-    if (some <= 0 || self == NULL) {
-        return some < 0 ? NULL : Py_NewRef(Py_None);
+    Py_XINCREF(self);                  /* truth may be a method of theirs */
+    int result = PyObject_IsTrue(data);
+    if (result > 0 && self != NULL) {
+        result = ca_tls_write_object(self, data);
     }
-    Py_INCREF(self);
-    int result = ca_tls_write_object(self, data);
-    Py_DECREF(self);
+    Py_XDECREF(self);
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 

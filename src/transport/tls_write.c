@@ -217,8 +217,14 @@ may_hold(CaTls *self, size_t nbytes)
 static int
 write_at_once(CaTls *self, PyObject *op, const char *data, size_t nbytes)
 {
-    size_t done;
-    if (encrypt(self, data, Py_MIN(nbytes, (size_t)SLICE), &done) < 0) {
+    size_t done = 0;
+    if (nbytes <= RECORD) {
+        Py_ssize_t n = self->engine->write_record(self, data, nbytes);
+        if (n == CA_TLS_ERROR) {
+            return -1;
+        }
+        done = n > 0 ? (size_t)n : 0;
+    } else if (encrypt(self, data, Py_MIN(nbytes, (size_t)SLICE), &done) < 0) {
         return -1;
     }
     ca_gathering_note_send(&self->gathering, self->loop);
