@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import functools
 import socket
+import sys
 from asyncio import constants, futures, selector_events, trsock
 from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,7 @@ def suit(loop: Any, sock: Any) -> bool:
         and sock.family in _FAMILIES
         and sock.fileno() >= 0
         and _as_made(sock, socket.socket, _SOCKET_METHODS)
-        and _as_made(loop, _native.Loop, _LOOP_METHODS)
+        and _as_made(loop, sys.modules["casyncio._loop"].Loop, _LOOP_METHODS)
     )
 
 
