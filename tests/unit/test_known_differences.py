@@ -1,6 +1,8 @@
 """Differences from asyncio that no other file tests; docs/differences.md names each test here."""
 
 import asyncio
+import decimal
+import fractions
 import re
 import sys
 import traceback
@@ -21,6 +23,17 @@ def test_a_tls_transport_is_closing_when_the_connection_below_is(loop):
             await ours.lost
 
     run(loop, main())
+
+
+MOMENTS = [True, 2**60, fractions.Fraction(1, 2), decimal.Decimal("0.5")]
+
+
+@pytest.mark.ours("stock shows what it was given")
+@pytest.mark.parametrize("when", MOMENTS, ids=lambda when: type(when).__name__)
+def test_a_moment_that_is_neither_float_nor_small_int_is_shown_as_a_float(loop, when):
+    handle = loop.call_at(when, print)
+    handle.cancel()
+    assert (type(handle.when()), handle.when()) == (float, float(when))
 
 
 @pytest.mark.ours("stock's sleep() is a Python function with a frame")
