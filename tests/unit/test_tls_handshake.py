@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import struct
+import sys
 import threading
 import weakref
 
@@ -212,6 +213,9 @@ def test_alpn_and_client_certificates_and_versions(loop, engine, version):
     assert ("DNS", "client.example") in seen[0][1]["subjectAltName"]
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 13), reason="the frame of asyncio's that we call keeps the exception"
+)
 @pytest.mark.ours("stock before 3.14.10 leaves a cycle (cpython#159049)")
 def test_a_start_tls_that_is_refused_leaves_nothing_for_the_collector(loop, engine):
     def handle(sock):
