@@ -6,14 +6,12 @@ server that lets anybody in.  Every result is told, none judged: the test compar
 
 import asyncio
 import contextlib
-import gc
 import hashlib
-import json
-import os
 import ssl
 import sys
 
 import asyncpg
+import told
 
 WORKERS, ROUNDS, ROWS = 12, 25, 20_000
 MEBIBYTE = 1 << 20
@@ -222,25 +220,5 @@ CHECKS = ["values", "pool", "cursor", "copy", "notifications", "errors", "cancel
 CHECKS += ["tls", "unix", "dropped"]
 
 
-async def main(client):
-    """Run all checks, one after another; tell their results and what is left open after them."""
-    results, reports = {}, []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda loop, context: reports.append(context["message"]))
-    await client.values()  # What is opened once is open now.
-    before = len(os.listdir("/proc/self/fd"))
-    for name in CHECKS:
-        results[name] = await getattr(client, name)()
-    gc.collect()
-    for _ in range(100):
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        await asyncio.sleep(0.05)
-    results["descriptors left"] = len(os.listdir("/proc/self/fd")) - before
-    results["reports"] = reports
-    loop_type = f"{type(loop).__module__}.{type(loop).__qualname__}"
-    print(json.dumps({"loop": loop_type, "results": results}))
-
-
 if __name__ == "__main__":
-    asyncio.run(main(Client(*sys.argv[1:])))
+    asyncio.run(told.tell(Client(*sys.argv[1:]), CHECKS))

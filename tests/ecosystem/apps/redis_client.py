@@ -5,12 +5,11 @@ judged: the test compares loops.
 """
 
 import asyncio
-import gc
-import json
 import os
 import sys
 
 import redis.asyncio as redis
+import told
 
 WORKERS, ROUNDS, COMMANDS = 12, 50, 2000
 
@@ -116,25 +115,5 @@ class Client:
 CHECKS = ["values", "pool", "pipeline", "published", "queue", "given_up", "killed"]
 
 
-async def main(client):
-    """Run all checks, one after another; tell their results and what is left open after them."""
-    results, reports = {}, []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda loop, context: reports.append(context["message"]))
-    await client.values()
-    before = len(os.listdir("/proc/self/fd"))
-    for name in CHECKS:
-        results[name] = await getattr(client, name)()
-    gc.collect()
-    for _ in range(100):
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        await asyncio.sleep(0.05)
-    results["descriptors left"] = len(os.listdir("/proc/self/fd")) - before
-    results["reports"] = reports
-    loop_type = f"{type(loop).__module__}.{type(loop).__qualname__}"
-    print(json.dumps({"loop": loop_type, "results": results}))
-
-
 if __name__ == "__main__":
-    asyncio.run(main(Client(*sys.argv[1:])))
+    asyncio.run(told.tell(Client(*sys.argv[1:]), CHECKS))
