@@ -122,6 +122,10 @@ ca_loop_release(CaLoop *self)
     Py_CLEAR(self->fileobjs);
     ca_context_clear(&self->contexts);
     ca_spares_clear(&self->spares);
+    /* A closed loop may wait long for the collector; nobody who looks at this
+     * buffer lets Python run. */
+    free(self->read_buffer);
+    self->read_buffer = NULL;
 }
 
 PyObject *
@@ -252,7 +256,6 @@ ca_loop_tp_dealloc(PyObject *op)
         st->known_loop = NULL;
     }
     (void)ca_loop_tp_clear(op);
-    free(((CaLoop *)op)->read_buffer);
     free(((CaLoop *)op)->tls_buffers);
     free(((CaLoop *)op)->tls_spare);
     free(((CaLoop *)op)->datagram_slots);

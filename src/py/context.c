@@ -107,3 +107,19 @@ ca_context_clear(ca_context_cache *cache)
     Py_CLEAR(cache->snapshot);
     Py_CLEAR(cache->spare);
 }
+
+bool
+ca_context_try_enter(PyObject *context)
+{
+    if (PyContext_CheckExact(context) && PyContext_Enter(context) == 0) {
+        return true;
+    }
+    PyErr_Clear();
+    return false;
+}
+
+int
+ca_context_leave(PyObject *context, bool entered, int result)
+{
+    return entered && PyContext_Exit(context) < 0 ? -1 : result;
+}

@@ -39,4 +39,11 @@ void ca_context_return(ca_context_cache *cache, PyObject *snapshot,
 
 void ca_context_clear(ca_context_cache *cache);
 
+/* Enter a context, unless somebody is inside of it or it is none of
+ * contextvars' own; whether it was entered.  No exception stays. */
+bool ca_context_try_enter(PyObject *context);
+
+/* Leave it again if it was entered: `result`, or -1 with an exception. */
+int ca_context_leave(PyObject *context, bool entered, int result);
+
 #endif

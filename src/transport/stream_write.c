@@ -8,6 +8,7 @@
  */
 #include "loop/handle.h"
 #include "loop/held.h"
+#include "py/context.h"
 #include "py/errors.h"
 #include "transport/acceptor.h"
 #include "transport/stream.h"
@@ -48,14 +49,9 @@ static int
 tell_in_context(CaStream *self, int which)
 {
     PyObject *context = Py_NewRef(self->context);
-    bool entered = PyContext_Enter(context) == 0;
-    if (!entered) {
-        PyErr_Clear();
-    }
-    int result = tell_protocol(self, which);
-    if (entered && PyContext_Exit(context) < 0) {
-        result = -1;
-    }
+    bool entered = ca_context_try_enter(context);
+    int result = ca_context_leave(context, entered,
+                                  tell_protocol(self, which));
     Py_DECREF(context);
     return result;
 }

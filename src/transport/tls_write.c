@@ -6,6 +6,7 @@
  * the callback is done.
  */
 #include "loop/handle.h"
+#include "py/context.h"
 #include "py/errors.h"
 #include "transport/tls.h"
 
@@ -54,17 +55,11 @@ tell_protocol(CaTls *self, int which)
 static int
 tell_in_context(CaTls *self, int which)
 {
-    PyObject *context = self->context == NULL ? Py_None : self->context;
-    Py_INCREF(context);
-    bool entered = PyContext_CheckExact(context) &&
-                   PyContext_Enter(context) == 0;
-    if (!entered) {
-        PyErr_Clear();
-    }
-    int result = tell_protocol(self, which);
-    if (entered && PyContext_Exit(context) < 0) {
-        result = -1;
-    }
+    PyObject *context = Py_NewRef(self->context == NULL ? Py_None
+                                                        : self->context);
+    bool entered = ca_context_try_enter(context);
+    int result = ca_context_leave(context, entered,
+                                  tell_protocol(self, which));
     Py_DECREF(context);
     return result;
 }

@@ -1,8 +1,10 @@
 """Loops and handles as garbage: cycles, descriptors, growth, the end of the interpreter."""
 
 import asyncio
+import ctypes
 import functools
 import gc
+import socket
 import subprocess
 import sys
 import warnings
@@ -44,6 +46,42 @@ def test_a_closed_loop_in_a_cycle_with_its_callback_is_collected(backend, collec
     assert alive() is None
 
 
+class _Mallinfo2(ctypes.Structure):
+    """What glibc's mallinfo2() returns."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        )
+    ]
+
+
+def malloced_nbytes():
+    """Return how much of malloc()'s memory is in use."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        pytest.skip("this libc has no mallinfo2()")
+    mallinfo2.restype = _Mallinfo2
+    info = mallinfo2()
+    return info.uordblks + info.hblkhd
+
+
+def test_a_closed_loop_that_is_kept_holds_no_receive_buffer(backend):
+    kept = []
+    before = malloced_nbytes()
+    for _ in range(8):
+        loop = make_loop(backend)
+        first, second = socket.socketpair()
+        with first, second:
+            first.setblocking(False)
+            second.send(b"some")
+            assert loop.run_until_complete(loop.sock_recv(first, 1000)) == b"some"
+        loop.close()
+        kept.append(loop)
+    assert malloced_nbytes() - before < len(kept) * 64 * 1024
+
+
 def test_an_open_loop_that_is_dropped_warns_and_frees_its_descriptors(backend, fds, collect):
     before = fds()
     loop = make_loop(backend)
@@ -62,8 +100,6 @@ def test_an_open_loop_that_is_dropped_warns_and_frees_its_descriptors(backend, f
 
 
 def test_an_open_loop_with_readers_that_is_dropped_frees_them(backend, fds, collect):
-    import socket
-
     before = fds()
     loop = make_loop(backend)
     first, second = socket.socketpair()
