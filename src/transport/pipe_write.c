@@ -312,6 +312,16 @@ write_lost(CaWritePipe *self)
 static int
 refuse_buffer(CaWritePipe *self, PyObject *data)
 {
+    PyObject *exc = PyErr_GetRaisedException();
+    if (flush(self) < 0) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    if (self->conn_lost > 0 || self->base.closing) {
+        Py_XDECREF(exc);
+        return write_lost(self);       /* flushing failed and ended it */
+    }
+    ca_error_restore(exc);
     if (ca_wqueue_count(&self->out) == 0) {
         self->conn_lost++;
         return ca_pipe_fail(&self->base, WRITE_FAILED);

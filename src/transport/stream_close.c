@@ -21,10 +21,15 @@ ca_stream_fail(CaStream *self, const char *message)
     return ca_fatal_tell(self->loop->st, (PyObject *)self, message);
 }
 
+/* With the loop closed already this is an error, and the transport is closing
+ * from now on all the same, as stock's. */
 int
 ca_stream_queue_lost(CaStream *self, PyObject *exc)
 {
     self->conn_lost++;
+    if (!self->lost && ca_loop_check_open(self->loop) < 0) {
+        return -1;
+    }
     return ca_stream_queue_call(self, (PyObject *)self,
                                 CA_STR__call_connection_lost, exc);
 }
@@ -40,9 +45,6 @@ ca_stream_close(CaStream *self)
     }
     if (self->closing) {
         return 0;                      /* flushing failed and ended it */
-    }
-    if (!self->lost && ca_loop_check_open(self->loop) < 0) {
-        return -1;
     }
     self->closing = true;
     if (ca_stream_update_reading(self) < 0) {
@@ -61,9 +63,6 @@ ca_stream_force_close(CaStream *self, PyObject *exc)
     }
     if (self->conn_lost > 0) {
         return 0;
-    }
-    if (ca_loop_check_open(self->loop) < 0) {
-        return -1;
     }
     ca_stream_drop_output(self);
     self->closing = true;

@@ -510,6 +510,17 @@ refuse_line(Py_ssize_t i, PyObject *data)
     return -1;
 }
 
+/* The objects of an iterable, as a list or tuple. */
+static PyObject *
+lines_of(PyObject *iterable)
+{
+    if (CA_WRITELINES_JOINS || PyList_Check(iterable) ||
+        PyTuple_Check(iterable)) {
+        return PySequence_Fast(iterable, "can only join an iterable");
+    }
+    return PySequence_List(iterable);  /* with another error */
+}
+
 /* All of them are bytes-like; 0 or -1. */
 static int
 check_lines(PyObject *lines)
@@ -540,8 +551,7 @@ stream_py_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (some <= 0) {
         return some < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *lines = PySequence_Fast(list_of_data,
-                                      "can only join an iterable");
+    PyObject *lines = lines_of(list_of_data);
     int result = lines == NULL ? -1 : check_lines(lines);
     if (CA_WRITELINES_JOINS && result == 0) {
         result = check_writable(self, "write");

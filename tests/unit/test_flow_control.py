@@ -157,7 +157,7 @@ def test_writelines_takes_and_refuses_what_stocks_does(same_trace, name):
         try:
             trace("client", protocol.transport.writelines(LINES[name]()))
         except (TypeError, AssertionError) as exc:
-            trace("client", "raises", type(exc))
+            trace("client", "raises", type(exc), str(exc))
             await finish(protocol)
             return
         protocol.transport.close()

@@ -1031,6 +1031,28 @@ def test_a_reader_that_is_gone_is_noticed_by_gathered_writes(same_story, n):
     assert ("lost", ("BrokenPipeError", "[Errno 32] Broken pipe", 32)) in story
 
 
+def test_a_view_with_gaps_behind_gathered_writes_is_refused_as_stock_refuses_it(same_story):
+    def play(stage):
+        read_end, write_end = stage.pipe()
+        writer, _ = stage.writer(write_end)
+        inside = InCallback(stage, writer, read_end)
+
+        def write():
+            for _ in range(3):
+                writer.write(b"x")
+            try:
+                writer.write(memoryview(b"abcdef")[::2])
+            except TypeError as exc:
+                stage.log(told(exc))
+            stage.log(os.read(read_end.fileno(), 100))
+
+        inside.run(write)
+        stage.turns(2)
+        stage.log(writer.is_closing())
+
+    assert (True,) in same_story(play)
+
+
 def test_gathered_writes_that_do_not_fit_pause_the_protocol(same_story):
     class Noting(Recorder):
         def pause_writing(self):

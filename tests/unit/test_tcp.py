@@ -359,6 +359,23 @@ def test_a_transport_kept_open_after_eof_does_not_spin(same_trace, kind, make):
     assert (1,) in same_trace(program)["client"]
 
 
+@pytest.mark.ours("stock adds the reader again, and tells of the end again")
+def test_the_end_is_told_once_though_reading_is_paused_and_resumed_after_it(trace_on, kind):
+    async def program(trace):
+        protocol, peer = await trace.connect(kind, eof_received=lambda protocol: True)
+        peer.shutdown(socket.SHUT_WR)
+        await protocol.until("eof_received")
+        protocol.transport.pause_reading()
+        protocol.transport.resume_reading()
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        trace("client", protocol.events.count("eof_received"))
+        protocol.transport.abort()
+        await protocol.until("connection_lost")
+
+    assert (1,) in trace_on(program)["client"]
+
+
 def test_write_eof_ends_the_stream_and_still_receives(same_trace, kind):
     async def program(trace):
         protocol, peer = await trace.connect(kind)
@@ -1416,5 +1433,22 @@ def test_transports_used_after_the_loop_is_closed_do_what_stocks_do(same_trace, 
         for method in "pause_reading", "resume_reading", "close", "abort":
             trace.call("lost", getattr(lost.transport, method))
         trace.call("open", open_one.transport.abort)
+
+    same_trace(program)
+
+
+@pytest.mark.parametrize("buffered", [False, True], ids=["empty", "buffered"])
+@pytest.mark.parametrize("first", ["close", "abort"])
+def test_closing_after_the_loop_is_closed_is_an_error_once(same_trace, kind, first, buffered):
+    def program(trace):
+        loop = trace.loop
+        protocol, _peer = loop.run_until_complete(trace.connect(kind))
+        transport = protocol.transport
+        if buffered:
+            transport.write(bytes(1 << 24))
+        loop.close()
+        for method in first, "close", "abort", "abort":
+            trace.call("client", getattr(transport, method))
+            trace("client", method, transport.is_closing(), "closing" in repr(transport))
 
     same_trace(program)
