@@ -6,6 +6,7 @@
  */
 #include "api/api.h"
 
+#include "loop/overrides.h"
 #include "py/args.h"
 #include "py/sockobj.h"
 #include "transport/acceptor.h"
@@ -110,7 +111,8 @@ loop_py__start_serving(PyObject *op, PyObject *args, PyObject *kwargs)
         !PyArg_ParseTuple(args, "OO|OOiOO", &factory, &sock, &sslcontext,
                           &server, &backlog, &handshake, &shutdown) ||
         sslcontext != Py_None || self->st->SocketTransport == NULL ||
-        !ca_sockobj_check(self->st, sock) || self->debug) {
+        !ca_sockobj_check(self->st, sock) || self->debug ||
+        (ca_overrides_now(self) & CA_OVERRIDE_MAKE_TRANSPORT) != 0) {
         PyErr_Clear();
         return ca_stock_call_tuple(self->st->StockSelectorLoop,
                                    self->st->names[CA_STR__start_serving], op,

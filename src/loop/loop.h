@@ -32,6 +32,7 @@ enum {
     CA_OVERRIDE_CREATE_TASK = 1u << 8,
     CA_OVERRIDE_CALL_LATER = 1u << 9,
     CA_OVERRIDE_TRANSPORTS = 1u << 10, /* the attribute `_transports` */
+    CA_OVERRIDE_MAKE_TRANSPORT = 1u << 11, /* _make_socket_transport() */
 };
 
 /* How long ready callbacks may keep the loop from looking at its

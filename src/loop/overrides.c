@@ -25,6 +25,7 @@ static const struct {
     {CA_STR_call_later, CA_OVERRIDE_CALL_LATER},
     {CA_STR_create_task, CA_OVERRIDE_CREATE_TASK},
     {CA_STR__transports, CA_OVERRIDE_TRANSPORTS},
+    {CA_STR__make_socket_transport, CA_OVERRIDE_MAKE_TRANSPORT},
 };
 enum { N_WATCHED = sizeof(watched) / sizeof(watched[0]) };
 

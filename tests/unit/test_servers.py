@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import socket
 import sys
@@ -44,6 +45,29 @@ async def served(trace, server, made):
 
 
 # ---- accepting ----
+
+
+@pytest.mark.parametrize("where", ["instance", "subclass"])
+def test_a_replaced_maker_of_transports_is_asked_for_each_connection(make_loop, loop_class, where):
+    made = []
+
+    def maker(self, sock, protocol, *args, **kwargs):
+        made.append(type(protocol))
+        return loop_class._make_socket_transport(self, sock, protocol, *args, **kwargs)
+
+    async def main(loop):
+        server = await loop.create_server(asyncio.Protocol, LOCAL, 0)
+        address = server.sockets[0].getsockname()
+        with socket.create_connection(address, timeout=10):
+            await until(lambda: made)
+        server.close()
+
+    own = {"_make_socket_transport": maker} if where == "subclass" else {}
+    loop = make_loop(type("Loop", (loop_class,), own))
+    if where == "instance":
+        loop._make_socket_transport = functools.partial(maker, loop)
+    loop.run_until_complete(main(loop))
+    assert made == [asyncio.Protocol]
 
 
 def test_a_connection_is_accepted_served_and_closed(same_trace):
