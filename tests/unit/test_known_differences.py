@@ -3,7 +3,9 @@
 import asyncio
 import decimal
 import fractions
+import inspect
 import re
+import socket
 import sys
 import traceback
 
@@ -137,3 +139,12 @@ def test_accepting_makes_no_task(loop):
 
     run(loop, main())
     assert [name for name in made if "accept" in name] == []
+
+
+@pytest.mark.ours("stock's are functions of Python")
+def test_what_is_called_on_sockets_is_no_coroutine_function_to_inspect(loop):
+    assert not inspect.iscoroutinefunction(loop.sock_recv)
+    with socket.socket() as sock:
+        coroutine = loop.sock_recv(sock, 1)
+    assert asyncio.iscoroutine(coroutine) and inspect.isawaitable(coroutine)
+    coroutine.close()
