@@ -41,10 +41,10 @@ ca_stream_close(CaStream *self)
     if (self->closing) {
         return 0;                      /* flushing failed and ended it */
     }
+    self->closing = true;
     if (!self->lost && ca_loop_check_open(self->loop) < 0) {
         return -1;
     }
-    self->closing = true;
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
@@ -62,11 +62,11 @@ ca_stream_force_close(CaStream *self, PyObject *exc)
     if (self->conn_lost > 0) {
         return 0;
     }
+    self->closing = true;
     if (ca_loop_check_open(self->loop) < 0) {
         return -1;
     }
     ca_stream_drop_output(self);
-    self->closing = true;
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
