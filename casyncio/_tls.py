@@ -139,8 +139,14 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
-class Connection(_Tls, _StockProtocol):
-    """What stands between a transport and the user's protocol: asyncio's ``SSLProtocol``."""
+def _check_timeout(name: str, value: float) -> None:
+    # A timer refuses NaN when the handshake begins, which would then wait for ever.
+    if value != value:
+        raise ValueError(f"{name} should be a positive number, got {value}")
+
+
+class SSLProtocol(_Tls, _StockProtocol):
+    """What stands between a transport and the user's protocol, named as in asyncio's reports."""
 
     max_size = 0  # bytes that __init__() reserves; the loop has a buffer for all connections
     if TYPE_CHECKING:
@@ -149,6 +155,8 @@ class Connection(_Tls, _StockProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _check_timeout("ssl_handshake_timeout", self._ssl_handshake_timeout)
+        _check_timeout("ssl_shutdown_timeout", self._ssl_shutdown_timeout)
         self._write_backlog = _NOTHING
         self._upgrades = not kwargs.get("call_connection_made", True)  # it is start_tls()'s
         self._trailing = 0  # bytes that came after close(), which nobody will read
@@ -338,7 +346,7 @@ def enable() -> bool:
     if not _fits():
         return False
     states = tuple(_sslproto.SSLProtocolState)
-    _native.use_tls(Connection, _StockTransport, states, _sslproto.SSLAgainErrors)
+    _native.use_tls(SSLProtocol, _StockTransport, states, _sslproto.SSLAgainErrors)
     return True
 
 
@@ -350,4 +358,4 @@ def protocol_class() -> Any:
     if not enabled:
         return _sslproto.SSLProtocol
     choose()
-    return Connection
+    return SSLProtocol

@@ -107,3 +107,6 @@ class Hooks:
         finally:
             del waiter
         return ssl_protocol._app_transport
+
+    # For what Python says of wrong arguments and of a coroutine that nobody awaits.
+    start_tls.__qualname__ = "BaseEventLoop.start_tls"

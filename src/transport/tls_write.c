@@ -275,6 +275,19 @@ ca_tls_write(CaTls *self, PyObject *op, const char *data, size_t nbytes)
     return result < 0 ? ca_tls_fail(self) : 0;
 }
 
+/* What has no length either is not taken, and the connection goes on. */
+static int
+fail_no_buffer(CaTls *self, PyObject *data)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyObject_Size(data) < 0) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    return ca_tls_fail(self);
+}
+
 int
 ca_tls_write_object(CaTls *self, PyObject *data)
 {
@@ -284,7 +297,7 @@ ca_tls_write_object(CaTls *self, PyObject *data)
                             (size_t)PyBytes_GET_SIZE(data));
     }
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        return ca_tls_fail(self);
+        return fail_no_buffer(self, data);
     }
     int result = ca_tls_write(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
@@ -306,8 +319,9 @@ tls_py__write_appdata(PyObject *op, PyObject *list_of_data)
         !ca_tls_in_state(self, CA_TLS_DO_HANDSHAKE)) {
         return write_lost(self) < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *lines = PySequence_Fast(list_of_data, "can only join an "
-                                                    "iterable");
+    PyObject *lines = PyList_CheckExact(list_of_data)
+                          ? Py_NewRef(list_of_data)
+                          : PySequence_Tuple(list_of_data);
     if (lines == NULL) {
         return NULL;
     }

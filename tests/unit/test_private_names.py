@@ -179,7 +179,7 @@ def test_tls_is_made_of_stocks_state_machine():
 
     for name in (*_tls.INHERITED, *_tls.REPLACED):
         assert callable(getattr(sslproto.SSLProtocol, name))
-        assert callable(getattr(_tls.Connection, name))
+        assert callable(getattr(_tls.SSLProtocol, name))
     assert [state.name for state in sslproto.SSLProtocolState] == list(_tls._STATES)
     assert ssl.SSLWantReadError in sslproto.SSLAgainErrors
     assert issubclass(sslproto._SSLProtocolTransport, asyncio.Transport)

@@ -99,6 +99,31 @@ def test_a_write_of_something_else_is_a_type_error_in_stocks_words(same_error):
     assert same_error(action) is TypeError
 
 
+@pytest.mark.parametrize("lines", [7, None, [7], [None], b"ab"])
+def test_lines_without_a_length_are_a_type_error_in_stocks_words(same_error, engine, lines):
+    def action(loop):
+        async def main():
+            async with pair(loop) as (ours, _):
+                ours.transport.writelines(lines)
+
+        loop.run_until_complete(main())
+
+    assert same_error(action) is TypeError
+
+
+@pytest.mark.ours("asyncio keeps what it does not take, and the next write fails")
+def test_a_connection_goes_on_after_lines_that_it_does_not_take(loop, engine):
+    async def main():
+        async with pair(loop) as (ours, theirs):
+            with pytest.raises(TypeError):
+                ours.transport.writelines([None])
+            ours.transport.write(b"good")
+            await theirs.until(lambda: len(theirs.data) == 4)
+            assert ours.events == ["made"]
+
+    run(loop, main())
+
+
 # ---- data ----
 
 
@@ -294,6 +319,20 @@ def test_pause_reading_stops_data_and_resume_brings_it(loop, engine):
             assert theirs.data == b""
             theirs.transport.resume_reading()
             await theirs.until(lambda: theirs.data == b"x" * 100)
+
+    run(loop, main())
+
+
+@pytest.mark.ours("asyncio hands the first write to the transport below, however large it is")
+def test_one_large_write_that_the_peer_does_not_take_pauses_the_protocol(loop, engine):
+    async def main():
+        async with pair(loop) as (ours, theirs):
+            theirs.transport.pause_reading()
+            ours.transport.write(b"x" * (16 * MIB))
+            assert ours.events[-1] == "pause"
+            assert ours.transport.get_write_buffer_size() > MIB
+            theirs.transport.resume_reading()
+            await ours.until(lambda: ours.events[-1] == "resume")
 
     run(loop, main())
 

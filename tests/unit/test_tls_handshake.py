@@ -183,6 +183,71 @@ def test_cancelling_a_handshake_closes_the_connection(loop, engine):
         run(loop, main(address))
 
 
+@pytest.mark.ours("asyncio shakes hands, with a timer that comes at no time or at once")
+@pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
+def test_a_timeout_that_is_no_number_is_refused(loop, engine, name):
+    async def main():
+        timeout = {name: float("nan")}
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            with pytest.raises(ValueError, match=f"{name} should be a positive number, got nan"):
+                await connect(listener.getsockname(), **timeout)
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            with pytest.raises(ValueError, match=f"{name} should be a positive number, got nan"):
+                await loop.start_tls(
+                    writer.transport, asyncio.Protocol(), client_context(), **timeout
+                )
+            await close(writer)
+
+    run(loop, main())
+
+
+def begin_handshake(trace, side, sock, theirs):
+    """Start a task that shakes hands for ever; return it when the first bytes have passed."""
+    if side == "client":
+        connecting = trace.loop.create_connection(
+            asyncio.Protocol, sock=sock, ssl=client_context(), server_hostname="localhost"
+        )
+    elif side == "server":
+        theirs.send(b"\x16\x03\x01")  # the head of a record, of which no more comes
+        connecting = trace.loop.connect_accepted_socket(
+            asyncio.Protocol, sock, ssl=server_context()
+        )
+    else:
+
+        async def upgrade():
+            transport, protocol = await trace.loop.create_connection(asyncio.Protocol, sock=sock)
+            options = {"server_hostname": "localhost"}
+            await trace.loop.start_tls(transport, protocol, client_context(), **options)
+
+        connecting = upgrade()
+    return trace.loop.create_task(connecting)
+
+
+@pytest.mark.parametrize("side", ["client", "server", "start_tls"])
+def test_closing_the_loop_in_mid_handshake_leaves_what_it_leaves_on_asyncio(
+    same_trace, engine, side
+):
+    def program(trace):
+        ours, theirs = trace.pair()
+        task = begin_handshake(trace, side, ours, theirs)
+        for _ in range(20):
+            trace.loop.run_until_complete(asyncio.sleep(0))
+        if side != "server":
+            trace("peer", theirs.recv(3)[:1])
+        trace("task", task.done())
+        trace.loop.close()
+        for end in task.cancel, task.get_coro().close:  # the collector would do so in any order
+            with pytest.raises(RuntimeError, match="Event loop is closed"):
+                end()
+        del task, ours, end
+        gc.collect()
+        while data := theirs.recv(65536):
+            assert side != "server", data
+        trace("peer", "end")
+
+    assert same_trace(program)["peer"][-1] == ("end",)
+
+
 # ---- who is who ----
 
 
@@ -455,6 +520,13 @@ def test_start_tls_refuses_what_will_not_do_in_stocks_words(same_error, what):
     def action(loop):
         context = None if what == "context" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         loop.run_until_complete(loop.start_tls(None, None, context))
+
+    assert same_error(action) is TypeError
+
+
+def test_start_tls_is_told_of_by_asyncios_name(same_error):
+    def action(loop):
+        loop.start_tls(None, None, None, nonsense=1)
 
     assert same_error(action) is TypeError
 

@@ -301,6 +301,21 @@ def test_a_buffer_that_will_not_do_is_a_type_error_in_stocks_words(loop, engine,
     assert heard == [words]
 
 
+@pytest.mark.ours("asyncio takes an empty buffer for the peer's end")
+def test_an_empty_buffer_is_an_error_and_no_end(loop, engine):
+    loop.set_exception_handler(lambda loop, told: None)
+
+    async def main():
+        async with pair(loop, Buffered) as (ours, theirs):
+            ours.size = 0
+            theirs.transport.write(b"hello")
+            with pytest.raises(RuntimeError, match="returned an empty buffer"):
+                raise await ours.lost
+            assert ours.events == ["made", "lost"]
+
+    run(loop, main())
+
+
 @pytest.mark.ours("asyncio has no engines")
 def test_an_openssl_that_is_built_into_the_interpreter_is_not_looked_for(monkeypatch):
     import _ssl

@@ -424,6 +424,22 @@ def test_the_repr_after_the_loop_is_closed_is_stocks(same_trace, opener):
     same_trace(program)
 
 
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_a_transport_that_is_ended_on_a_closed_loop_is_closing_as_stocks_is(
+    same_trace, socket_opener, method
+):
+    def program(trace):
+        protocol, _ = trace.loop.run_until_complete(socket_opener(trace))
+        trace.loop.close()
+        transport = protocol.transport
+        trace("first", raises(getattr(transport, method)))
+        trace("closing", transport.is_closing())
+        trace("again", raises(transport.close))
+        trace("repr", transport)
+
+    assert same_trace(program)["closing"] == [(True,)]
+
+
 # ---- warnings and references ----
 
 
