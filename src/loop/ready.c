@@ -9,22 +9,18 @@
 #include "loop/held.h"
 #include "py/errors.h"
 
-static int
-push(CaLoop *self, PyObject *steal_op, uintptr_t kind)
+int
+ca_ready_refuse(PyObject *steal_op, int err)
 {
-    int err = ca_ring_push(&self->ready, (uintptr_t)steal_op | kind);
-    if (err < 0) {
-        Py_DECREF(steal_op);
-        ca_raise_errno(err);
-        return -1;
-    }
-    return 0;
+    Py_DECREF(steal_op);
+    ca_raise_errno(err);
+    return -1;
 }
 
 int
 ca_ready_push_handle(CaLoop *self, PyObject *steal_handle)
 {
-    return push(self, steal_handle, CA_READY_HANDLE);
+    return ca_ready_push(self, steal_handle, CA_READY_HANDLE);
 }
 
 int
@@ -40,13 +36,7 @@ ca_ready_push_any(CaLoop *self, PyObject *handle)
 {
     uintptr_t kind = ca_handle_check(self->st, handle) ? CA_READY_HANDLE
                                                        : CA_READY_FOREIGN;
-    return push(self, Py_NewRef(handle), kind);
-}
-
-int
-ca_ready_push_task(CaLoop *self, PyObject *steal_task, uintptr_t kind)
-{
-    return push(self, steal_task, kind);
+    return ca_ready_push(self, Py_NewRef(handle), kind);
 }
 
 int

@@ -25,6 +25,18 @@ ca_ready_object_borrow(uintptr_t word)
     return (PyObject *)(word & ~(uintptr_t)CA_READY_KIND_MASK);
 }
 
+/* What is left of a push that failed with `err`: -1, with an exception. */
+__attribute__((cold)) int ca_ready_refuse(PyObject *steal_op, int err);
+
+/* Queue an object as one of that kind, which has no words behind it; takes the
+ * reference, also on failure.  0 or -1. */
+static inline int
+ca_ready_push(CaLoop *self, PyObject *steal_op, uintptr_t kind)
+{
+    int err = ca_ring_push(&self->ready, (uintptr_t)steal_op | kind);
+    return err == 0 ? 0 : ca_ready_refuse(steal_op, err);
+}
+
 /* Queue a handle of ours; takes the reference, also on failure. 0 or -1. */
 int ca_ready_push_handle(CaLoop *self, PyObject *steal_handle);
 
@@ -37,7 +49,11 @@ int ca_ready_push_method(CaLoop *self, PyObject *op, int name,
 int ca_ready_push_any(CaLoop *self, PyObject *handle);
 
 /* Queue a task's step or wakeup; takes the reference, also on failure. */
-int ca_ready_push_task(CaLoop *self, PyObject *steal_task, uintptr_t kind);
+static inline int
+ca_ready_push_task(CaLoop *self, PyObject *steal_task, uintptr_t kind)
+{
+    return ca_ready_push(self, steal_task, kind);
+}
 
 /* Queue callback(fut) to run in `context`, an exact Context; 0 or -1. */
 int ca_ready_push_callback(CaLoop *self, PyObject *callback, PyObject *fut,

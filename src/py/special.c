@@ -13,6 +13,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *method;                  /* strong; the method_descriptor */
     ca_state *st;                      /* borrowed: our type keeps it alive */
+    unsigned int owner_version;        /* of a type that it is a method of */
 } CaSpecial;
 
 typedef struct {
@@ -188,17 +189,32 @@ ca_special_new(ca_state *st, PyObject *method)
     if (self != NULL) {
         self->method = Py_NewRef(method);
         self->st = st;
+        self->owner_version = 0;
         PyObject_GC_Track(self);
     }
     return (PyObject *)self;
+}
+
+/* Whether it is a method of that object. */
+static bool
+belongs_to(CaSpecial *self, PyObject *owner)
+{
+    unsigned int version = Py_TYPE(owner)->tp_version_tag;
+    if (version != 0 && version == self->owner_version) {
+        return true;
+    }
+    if (!PyObject_TypeCheck(owner, PyDescr_TYPE(self->method))) {
+        return false;
+    }
+    self->owner_version = version;
+    return true;
 }
 
 static PyObject *
 special_tp_descr_get(PyObject *op, PyObject *owner, PyObject *type)
 {
     CaSpecial *self = (CaSpecial *)op;
-    if (owner != NULL &&
-        PyObject_TypeCheck(owner, PyDescr_TYPE(self->method))) {
+    if (owner != NULL && belongs_to(self, owner)) {
         return bound_new(self, owner);
     }
     return PyMethodDescr_Type.tp_descr_get(self->method, owner, type);

@@ -28,13 +28,23 @@ static const ca_sync_face bounded_face = {
     .calls = calls,
 };
 
+static bool
+is_bounded(PyObject *op)
+{
+    CaSemaphore *self = (CaSemaphore *)op;
+    unsigned int version = Py_TYPE(op)->tp_version_tag;
+    if (version == 0 || version != self->faced_version) {
+        self->faced_version = version;
+        self->bounded = PyObject_TypeCheck(
+            op, ca_sync_owner_state(op)->sync.BoundedSemaphoreType);
+    }
+    return self->bounded;
+}
+
 static const ca_sync_face *
 face_of(PyObject *op)
 {
-    return PyObject_TypeCheck(
-               op, ca_sync_owner_state(op)->sync.BoundedSemaphoreType)
-               ? &bounded_face
-               : &face;
+    return is_bounded(op) ? &bounded_face : &face;
 }
 
 /* ---- the operation ---- */
@@ -226,7 +236,7 @@ PyDoc_STRVAR(acquire_doc,
 static PyObject *
 semaphore_py_acquire(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    bool bounded = face_of(op) == &bounded_face;
+    bool bounded = is_bounded(op);
     return ca_synccall_new((CaSync *)op, &acquire_ops[bounded], NULL);
 }
 
@@ -236,7 +246,7 @@ PyDoc_STRVAR(aenter_doc,
 static PyObject *
 semaphore_py_aenter(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    bool bounded = face_of(op) == &bounded_face;
+    bool bounded = is_bounded(op);
     return ca_synccall_new((CaSync *)op, &enter_ops[bounded], NULL);
 }
 
@@ -248,7 +258,7 @@ semaphore_py_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
     CaSync *self = (CaSync *)op;
-    bool bounded = face_of(op) == &bounded_face;
+    bool bounded = is_bounded(op);
     return nargs == 3 && kwnames == NULL
                ? ca_synccall_new(self, &exit_ops[bounded], NULL)
                : ca_sync_stock(self, &face, "__aexit__", args, nargs, kwnames);

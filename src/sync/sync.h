@@ -61,6 +61,8 @@ typedef struct {
     CaSync s;
     ca_sync_number value;
     ca_sync_number bound;              /* of a bounded one */
+    unsigned int faced_version;        /* of the type, when it was asked */
+    bool bounded;                      /* and what it was */
 } CaSemaphore;
 
 typedef struct {

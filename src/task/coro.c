@@ -503,6 +503,7 @@ coro_tp_finalize(PyObject *op)
     CaCoro *self = as_coro(op);
     PyObject *exc = PyErr_GetRaisedException();
     int result = 0;
+    self->finalized = true;
     if (self->state == CA_CORO_NEW) {
         result = warn_unawaited(self);
     } else if (is_suspended(self)) {

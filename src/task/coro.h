@@ -45,6 +45,8 @@ typedef struct CaCoro {
     PyObject *inner;                   /* strong; that it hands on to */
     PyObject *weakrefs;
     uint8_t state;                     /* ca_coro_state */
+    bool finalized;                    /* it had its tp_finalize: its memory is
+                                          marked, and not for another */
 } CaCoro;
 
 /* One per type.  What begin(), resume() and thrown() return: PYGEN_NEXT with
@@ -129,6 +131,7 @@ ca_coro_new(ca_state *st, const ca_coro_kind *kind)
         self->inner = NULL;
         self->weakrefs = NULL;
         self->state = CA_CORO_NEW;
+        self->finalized = false;
     }
     return self;
 }
@@ -222,7 +225,7 @@ ca_coro_dealloc(PyObject *op, const ca_coro_kind *kind)
     if (self->state != CA_CORO_SPENT) {
         ca_coro_spend(self, kind);
     }
-    if (!PyObject_GC_IsFinalized(op)) {
+    if (!self->finalized) {
         ca_freelist *list = (ca_freelist *)((char *)st + kind->freelist);
         ca_freelist_give(list, op, kind->keep);
         return;

@@ -148,7 +148,7 @@ schedule_list(ca_state *st, CaFuture *fut, PyObject *callbacks)
 
 /* Schedule what was detached; the first failure drops the rest, as stock. */
 static int
-schedule_callbacks(ca_state *st, CaFuture *fut)
+schedule_all(ca_state *st, CaFuture *fut)
 {
     PyObject *first = fut->callback0;
     PyObject *context = fut->context0;
@@ -170,6 +170,33 @@ schedule_callbacks(ca_state *st, CaFuture *fut)
         Py_DECREF(others);
     }
     return result;
+}
+
+/* The loop of a future for which nobody but one task waits, if it is native
+ * and open: as it is nearly always.  Borrowed, or NULL. */
+static inline CaLoop *
+lone_waiter_loop_borrow(ca_state *st, const CaFuture *fut)
+{
+    if (fut->callback0 == NULL || fut->context0 != Py_None ||
+        fut->callbacks != NULL || !Py_IS_TYPE(fut->callback0, st->TaskType)) {
+        return NULL;
+    }
+    CaLoop *loop = ca_future_native_loop(st, fut->loop);
+    return loop == NULL || loop->closed ? NULL : loop;
+}
+
+static inline int
+schedule_callbacks(ca_state *st, CaFuture *fut)
+{
+    CaLoop *loop = lone_waiter_loop_borrow(st, fut);
+    if (loop == NULL) {
+        return schedule_all(st, fut);
+    }
+    PyObject *task = fut->callback0;
+    ca_registry_finished(fut);
+    fut->callback0 = NULL;
+    Py_CLEAR(fut->context0);
+    return ca_ready_push_task(loop, task, CA_READY_TASK_WAKEUP);
 }
 
 /* ---- finishing ---- */

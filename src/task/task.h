@@ -95,20 +95,35 @@ int ca_future_finish(ca_state *st, CaFuture *fut, PyObject *result);
 int ca_future_fail(ca_state *st, CaFuture *fut, PyObject *exc);
 int ca_future_mark_cancelled(ca_state *st, CaFuture *fut, PyObject *msg);
 
+/* Whether a future has nothing but a loop and perhaps a result. */
+static inline bool
+ca_future_is_bare(const CaFuture *fut)
+{
+    return ((uintptr_t)fut->callback0 | (uintptr_t)fut->context0 |
+            (uintptr_t)fut->callbacks | (uintptr_t)fut->exception |
+            (uintptr_t)fut->exception_tb | (uintptr_t)fut->source_tb |
+            (uintptr_t)fut->cancel_msg | (uintptr_t)fut->cancelled_exc) == 0;
+}
+
 /* Let go of all fields of a dying future or task.  May run Python. */
 static inline void
 ca_future_release(CaFuture *fut)
 {
+    bool bare = ca_future_is_bare(fut);
     Py_CLEAR(fut->loop);
-    Py_CLEAR(fut->callback0);
-    Py_CLEAR(fut->context0);
-    Py_CLEAR(fut->callbacks);
-    Py_CLEAR(fut->exception);
-    Py_CLEAR(fut->exception_tb);
+    if (!bare) {
+        Py_CLEAR(fut->callback0);
+        Py_CLEAR(fut->context0);
+        Py_CLEAR(fut->callbacks);
+        Py_CLEAR(fut->exception);
+        Py_CLEAR(fut->exception_tb);
+    }
     Py_CLEAR(fut->result);
-    Py_CLEAR(fut->source_tb);
-    Py_CLEAR(fut->cancel_msg);
-    Py_CLEAR(fut->cancelled_exc);
+    if (!bare) {
+        Py_CLEAR(fut->source_tb);
+        Py_CLEAR(fut->cancel_msg);
+        Py_CLEAR(fut->cancelled_exc);
+    }
 }
 
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
