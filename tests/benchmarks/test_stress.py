@@ -71,6 +71,15 @@ def test_a_short_run_finds_nothing_wrong_with_stock(tmp_path):
     assert text.endswith("3 scenarios, 0 went wrong\n")
 
 
+@pytest.mark.parametrize("kind", ["careful", "streams", "sock"])
+@pytest.mark.parametrize("loop", ["asyncio", "casyncio"])
+def test_a_server_with_moods_loses_nothing_of_those_who_are_spared(tmp_path, loop, kind):
+    words = ["--loops", loop, "--kinds", kind, "--only", "moods", "--scale", "0.05", "--waves", "2"]
+    (figures,), _ = stress(tmp_path, *words, status=0)
+    assert figures["at_once"] == 50
+    assert all(figures[name] for name in ("pushes", "rests", "shut", "closed", "reset", "ended"))
+
+
 @pytest.mark.parametrize(
     ("loop", "scenario", "words"),
     [
@@ -78,6 +87,8 @@ def test_a_short_run_finds_nothing_wrong_with_stock(tmp_path):
         ("Keeper", "at_once", "descriptors are open"),
         ("Grower", "in_sequence", "resident memory grew"),
         ("Hoarder", "slow_readers", "KiB for each slow reader"),
+        ("Liar", "moods", "other bytes came than were sent"),
+        ("Keeper", "moods", "descriptors are open"),
     ],
 )
 def test_a_fault_is_found(tmp_path, loop, scenario, words, monkeypatch):
