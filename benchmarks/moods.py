@@ -38,6 +38,8 @@ class Echo(peers.Echo):
     def data_received(self, data):
         if self.sober is None:
             self.sober = data[:1] != MOODY
+            if self.rng.random() < 0.5:
+                self.transport.set_protocol(Buffered(self))
         if self.half_closed:
             return
         self.transport.write(data)
@@ -82,6 +84,21 @@ class Echo(peers.Echo):
 
     def resume_writing(self):
         self.go_on("peer")
+
+
+class Buffered(asyncio.BufferedProtocol):
+    """The same for bytes that come into buffers, of any size."""
+
+    def __init__(self, echo: Echo):
+        self.echo = echo
+        self.pause_writing, self.resume_writing = echo.pause_writing, echo.resume_writing
+
+    def get_buffer(self, sizehint):
+        self.buffer = bytearray(self.echo.rng.choice(SIZES))
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self.echo.data_received(bytes(self.buffer[:nbytes]))
 
 
 async def impatiently(rng, read):
