@@ -22,7 +22,7 @@ STRICT = --config-settings=cmake.define.CASYNCIO_WERROR=ON
 
 .DEFAULT_GOAL := help
 .PHONY: help try test setup build unit next cpython refleaks venv pytest sanitized ctest asan tsan \
-        lint format shape layers stubtest bench netbench figures stress tlsstress \
+        sanitizedvenv stressed lint format shape layers stubtest bench netbench figures stress tlsstress \
         instructions libraries uvloop docs dist wheels clean
 
 help:  ## this list
@@ -135,8 +135,11 @@ stubtest:  ## the type stubs against the module
 # runtime, on asyncio's own loop too: tests of subprocesses run without it as well.
 # Only our module is instrumented, so the runtime library has to be there first;
 # with Python's own allocator it would not see what Python's objects do.
-sanitized: VENV = build/venv/sanitized
-sanitized:  ## the unit tests on an extension with AddressSanitizer and UBSan
+SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	PYTHONMALLOC=malloc UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+
+sanitizedvenv sanitized stressed: VENV = build/venv/sanitized
+sanitizedvenv:
 	@tools/venv.sh $(VENV) $(PYTHON) requirements/test.txt
 	$(VENV)/bin/python $(PIP) install --quiet --no-deps $(STRICT) \
 		--config-settings=build-dir=build/sanitized-{wheel_tag} \
@@ -145,10 +148,15 @@ sanitized:  ## the unit tests on an extension with AddressSanitizer and UBSan
 		--config-settings=cmake.define.CASYNCIO_ASAN=ON \
 		--config-settings=cmake.define.CASYNCIO_UBSAN=ON .
 	@mkdir -p $(AWAY)
-	cd $(AWAY) && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(PYTEST) -o timeout=600 -o faulthandler_timeout=590 -k "not no_memory" \
+
+sanitized: sanitizedvenv  ## the unit tests on an extension with AddressSanitizer and UBSan
+	cd $(AWAY) && $(SANITIZERS) $(PYTEST) -o timeout=600 -o faulthandler_timeout=590 -k "not no_memory" \
 		--ignore-glob='$(CURDIR)/tests/unit/test_subprocess*.py' $(CURDIR)/tests/unit
+
+# Little freed memory is kept back here, so that growth shows.
+stressed: sanitizedvenv  ## the same for 1,000 connections with moods: make stressed ARGS="--backend io_uring"
+	cd $(AWAY) && $(SANITIZERS):quarantine_size_mb=8 STRESS_PATIENCE_S=120 $(CURDIR)/$(VENV)/bin/python \
+		-P $(CURDIR)/benchmarks/stress.py --only moods --timeout 120 $(ARGS)
 
 # -------------------------------------------------------------------- rest
 

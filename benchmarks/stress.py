@@ -13,6 +13,9 @@ process of its own; plain blocking and non-blocking sockets in this one treat it
     slow_readers  20 peers that send and do not read until nothing is taken, then read slowly
     resets        peers that reset the connection at every stage of a conversation
     emfile        200 connections at a server that may open 50, again and again
+    moods         1,000 connections that push, rest, half close, close and reset as dice say, and a
+                  server that does the same and cancels (moods.py); every other peer is spared its
+                  moods for the worse and must get every byte back
 
 Every byte that comes back is compared. After each scenario the server must have as many open
 descriptors as before, its resident memory without garbage (in at_once: at the peak) must not have
@@ -25,8 +28,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import heapq
 import itertools
 import os
+import random
 import resource
 import select
 import selectors
@@ -39,7 +44,7 @@ from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import drive, net
+from benchmarks import drive, moods, net
 
 KINDS = ("careful", "streams", "sock")
 PAGE = resource.getpagesize()
@@ -51,6 +56,10 @@ MOST_HOARD = MIB  # that a server may keep of it
 IP_BIND_ADDRESS_NO_PORT = 24
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() resets
 SOURCES = itertools.cycle(f"127.0.0.{i}" for i in range(1, 65))
+WAVE_S = 15.0  # of moods
+PUSHES = (1, 100, 5000, 65536)
+MOST_BEHIND = 256 * 1024  # bytes on their way there and back, in moods
+PEER_REST_S = 0.05  # at most
 # Growth of resident memory that counts as none: malloc's arenas are never quite the same.
 FLAT_BYTES = 2 * MIB
 FLAT_SHARE = 0.05
@@ -124,7 +133,9 @@ class Target:
         data = message(index)
         with self.connect() as sock:
             sock.sendall(data)
-            got = sock.recv(len(data), socket.MSG_WAITALL)
+            got = sock.recv(len(data))
+            while got and len(got) < len(data) and data.startswith(got):
+                got += sock.recv(len(data) - len(got))
             require(got == data, f"connection {index} got {got[:40]!r} for {data[:40]!r}")
             sock.shutdown(socket.SHUT_WR)
             require(sock.recv(1) == b"", f"connection {index} got more than it sent")
@@ -454,7 +465,177 @@ def emfile(target: Target, scale: float, waves: int, figures: dict) -> None:
     require_flat(resident, figures)
 
 
+class Moody:
+    """A peer that nobody can rely on; a sober one must get back what it has sent."""
+
+    def __init__(self, target: Target, index: int, place: int):
+        self.place, self.sober = place, index % 2 == 0
+        piece = (b"s" if self.sober else moods.MOODY) + b"%07d01234567" % index
+        self.pattern = piece * (2 * PUSHES[-1] // len(piece))
+        self.sent = self.got = 0
+        self.shut = False
+        self.sock = target.connect()
+        self.sock.setblocking(False)
+
+    def push(self, most: int) -> None:
+        """Send what fits of so many bytes."""
+        most = min(most, MOST_BEHIND - (self.sent - self.got))
+        if self.shut or most <= 0:
+            return
+        start = self.sent % PUSHES[-1]
+        try:
+            self.sent += self.sock.send(self.pattern[start : start + most])
+        except BlockingIOError:
+            pass
+        except ConnectionError as error:
+            require(not self.sober, f"a connection without moods ended: {error}")
+
+    def pull(self, most: int) -> bool:
+        """Take some of what came; return whether the connection goes on."""
+        try:
+            data = self.sock.recv(most)
+        except BlockingIOError:
+            return True
+        except ConnectionError as error:
+            require(not self.sober, f"a connection without moods ended: {error}")
+            return False
+        start = self.got % PUSHES[-1]
+        same = self.pattern[start : start + len(data)] == data
+        require(same, f"other bytes came than were sent, after {self.got}")
+        self.got += len(data)
+        require(self.got <= self.sent, "more came than was sent")
+        whole = self.shut and self.got == self.sent
+        require(
+            bool(data) or not self.sober or whole,
+            f"the connection ended after {self.got} of {self.sent} bytes",
+        )
+        return bool(data)
+
+    def shut_down(self) -> None:
+        """Send no more."""
+        self.shut = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def end(self, reset: bool = False) -> None:
+        """Close, or reset the connection."""
+        if reset:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.sock.close()
+
+
+class MoodyCrowd:
+    """Many of them, always as many: who ends is followed by another."""
+
+    def __init__(self, target: Target, count: int, rng: random.Random, numbers):
+        self.target, self.rng, self.numbers = target, rng, numbers
+        self.watch = selectors.EpollSelector()
+        self.resting: list[tuple[float, int, Moody]] = []
+        self.moves = {"pushes": 0, "rests": 0, "shut": 0, "closed": 0, "reset": 0, "ended": 0}
+        self.peers: list[Moody] = []
+        for place in range(count):
+            self.join(place)
+
+    def join(self, place: int) -> None:
+        """Put a new peer at this place."""
+        peer = Moody(self.target, next(self.numbers), place)
+        self.peers[place : place + 1] = [peer]
+        self.watch.register(peer.sock, selectors.EVENT_READ, peer)
+
+    def leave(self, peer: Moody, how: str) -> None:
+        """End a peer and let another take its place."""
+        self.moves[how] += 1
+        with contextlib.suppress(KeyError):
+            self.watch.unregister(peer.sock)
+        peer.end(how == "reset")
+        self.join(peer.place)
+
+    def rest(self, peer: Moody) -> None:
+        """Have a peer read nothing for a moment."""
+        with contextlib.suppress(KeyError):
+            self.watch.unregister(peer.sock)
+            self.moves["rests"] += 1
+            until = time.monotonic() + self.rng.random() * PEER_REST_S
+            heapq.heappush(self.resting, (until, next(self.numbers), peer))
+
+    def wake(self, now: float) -> None:
+        """Have those read again who have rested, unless they have ended."""
+        while self.resting and self.resting[0][0] <= now:
+            peer = heapq.heappop(self.resting)[2]
+            if peer.sock.fileno() >= 0:
+                self.watch.register(peer.sock, selectors.EVENT_READ, peer)
+
+    def read(self, within: float) -> None:
+        """Let everybody read who has something to read."""
+        for key, _ in self.watch.select(within):
+            if not key.data.pull(self.rng.choice(PUSHES[1:])):
+                self.leave(key.data, "ended")
+
+    def move(self) -> None:
+        """Let the dice choose somebody, and what he does."""
+        peer, mood = self.rng.choice(self.peers), self.rng.random()
+        if mood < 0.8:
+            self.moves["pushes"] += 1
+            peer.push(self.rng.choice(PUSHES))
+        elif mood < 0.92:
+            self.rest(peer)
+        elif mood < 0.96:
+            self.moves["shut"] += 1
+            peer.shut_down()
+        else:
+            self.leave(peer, "closed" if mood < 0.98 else "reset")
+
+    def play(self, seconds: float) -> None:
+        """Go on for so long."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            self.wake(now)
+            for _ in range(max(1, len(self.peers) // 50)):
+                self.move()
+            self.read(0.002)
+
+    def calm_down(self) -> None:
+        """End everybody in good order: half close, and read to the end."""
+        self.wake(float("inf"))
+        for peer in self.peers:
+            peer.shut_down()
+        left, end = len(self.peers), time.monotonic() + PATIENCE_S
+        while left:
+            require(time.monotonic() < end, f"{left} connections did not end")
+            for key, _ in self.watch.select(1):
+                if not key.data.pull(PUSHES[-1]):
+                    self.watch.unregister(key.fileobj)
+                    left -= 1
+
+    def close(self) -> None:
+        """Close every connection."""
+        for peer in self.peers:
+            peer.end()
+        self.watch.close()
+
+
+def in_moods(target: Target, scale: float, waves: int, figures: dict) -> None:
+    """Have 1,000 connections do what they like, and end in good order."""
+    count, numbers = max(2, int(1000 * scale)), itertools.count()
+    resident = []
+    figures["at_once"] = count
+    for wave in range(waves):
+        crowd = MoodyCrowd(target, count, random.Random(wave), numbers)
+        try:
+            crowd.play(WAVE_S * min(scale, 1))
+            crowd.calm_down()
+        finally:
+            crowd.close()
+        for name, times in crowd.moves.items():
+            figures[name] = figures.get(name, 0) + times
+        target.settle()
+        resident.append(target.resident_clean())
+    figures["prompt_ms"] = round(target.prompt_ms(), 1)
+    require_flat(resident, figures)
+
+
 SCENARIOS = {f.__name__: f for f in (at_once, in_sequence, slow_readers, resets, emfile)}
+SCENARIOS["moods"] = in_moods
 
 
 # ---- running ---------------------------------------------------------------------------------
@@ -462,7 +643,8 @@ SCENARIOS = {f.__name__: f for f in (at_once, in_sequence, slow_readers, resets,
 
 def attempt(args, one: drive.Contender, kind: str, name: str) -> dict:
     """Run one scenario against a fresh server; return its figures, and what was wrong."""
-    command = [args.python, "-P", *drive.CELL, "serve", one.spec, kind, "tcp:0", "0"]
+    serve = [*moods.CELL, "moods"] if name == "moods" else [*drive.CELL, "serve"]
+    command = [args.python, "-P", *serve, one.spec, kind, "tcp:0", "0"]
     figures: dict = {"loop": one.name, "kind": kind, "scenario": name}
     began = time.monotonic()
     short = name == "emfile"
@@ -474,6 +656,8 @@ def attempt(args, one: drive.Contender, kind: str, name: str) -> dict:
                 logged = server.stderr().count("Traceback")
                 figures.update({"logged": logged} if short else {})
                 require(short or not logged, f"the server logged {logged} tracebacks")
+                faults = server.stderr().count("runtime error: ")  # of UBSan
+                require(not faults, f"the server did {faults} undefined things")
             except (Wrong, OSError) as error:
                 said = server.death() or server.stderr().strip().rpartition("\n")[2]
                 figures["wrong"] = f"{error}{f'; the server says: {said}' if said else ''}"

@@ -209,12 +209,12 @@ async def start_server(loop, kind, sock, size):
     return loop.create_task(echo_sock(loop, sock))
 
 
-async def serve_forever(kind, place, size):
+async def serve_forever(kind, place, size, start):
     """Serve until this process is killed."""
     loop = asyncio.get_running_loop()
     sock = server_socket(place)
     port = sock.getsockname()[1] if sock.family == socket.AF_INET else 0
-    kept = await start_server(loop, kind, sock, size)
+    kept = await start(loop, kind, sock, size)
     print(f"READY {port}", flush=True)
     if isinstance(kept, asyncio.Future):
         await kept
@@ -234,13 +234,13 @@ def tidy(*_):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def serve(loop_spec, kind, place, size):
+def serve(loop_spec, kind, place, size, start=start_server):
     """Be a server, as the driver asks; it tidies up on SIGUSR1 and ends with the driver."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     warm_malloc()
     signal.signal(signal.SIGUSR1, tidy)
     with asyncio.Runner(loop_factory=harness.loop_factory(loop_spec)) as runner:
-        runner.run(serve_forever(kind, place, int(size)))
+        runner.run(serve_forever(kind, place, int(size), start))
 
 
 # ---- clients ---------------------------------------------------------------------------------

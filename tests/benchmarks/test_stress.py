@@ -72,12 +72,31 @@ def test_a_short_run_finds_nothing_wrong_with_stock(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("kind", "loops"),
+    [
+        ("careful", ["asyncio"]),
+        ("careful", ["casyncio", "--backend", "io_uring"]),
+        ("streams", ["casyncio", "--backend", "io_uring"]),
+        ("sock", ["casyncio"]),
+    ],
+)
+def test_a_server_with_moods_loses_nothing_of_those_who_are_spared(tmp_path, kind, loops):
+    words = ["--kinds", kind, "--only", "moods", "--scale", "0.05", "--waves", "2"]
+    results, _ = stress(tmp_path, "--loops", *loops, *words, status=0)
+    assert {figures["at_once"] for figures in results} == {50}
+    moves = ("pushes", "rests", "shut", "closed", "reset", "ended")
+    assert all(figures[name] for figures in results for name in moves)
+
+
+@pytest.mark.parametrize(
     ("loop", "scenario", "words"),
     [
         ("Liar", "at_once", "came, with which"),
         ("Keeper", "at_once", "descriptors are open"),
         ("Grower", "in_sequence", "resident memory grew"),
         ("Hoarder", "slow_readers", "KiB for each slow reader"),
+        ("Liar", "moods", "other bytes came than were sent"),
+        ("Keeper", "moods", "descriptors are open"),
     ],
 )
 def test_a_fault_is_found(tmp_path, loop, scenario, words, monkeypatch):
