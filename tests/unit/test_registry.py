@@ -199,7 +199,12 @@ def test_the_current_task_moved_by_hand_in_a_step_is_handled_as_by_asyncio(
     request, backend, same_outcome, hand, fails, asks
 ):
     dict_is_asked = sys.version_info < (3, 14)
-    if backend != "stock" and dict_is_asked and not asks and hand in ("pop", "swap to none", "stay in none"):
+    if (
+        backend != "stock"
+        and dict_is_asked
+        and not asks
+        and hand in ("pop", "swap to none", "stay in none")
+    ):
         reason = "nothing is looked up in an empty dict, so the task is not put there in time"
         request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     if "swap" in hand and not hasattr(asyncio.tasks, "_swap_current_task"):
