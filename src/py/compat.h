@@ -132,10 +132,23 @@ ca_thread_tracks_origins(void)
     return PyThreadState_Get()->coroutine_origin_tracking_depth > 0;
 }
 
-/* Whether an instance has attributes of its own, or had. */
+static inline int
+ca_visit_is_there(PyObject *Py_UNUSED(op), void *Py_UNUSED(arg))
+{
+    return 1;
+}
+
+/* Whether an instance has attributes of its own, or had a dict for them. */
 static inline bool
 ca_object_has_dict(PyObject *op)
 {
+#if PY_VERSION_HEX >= 0x030E0000
+    /* Attributes may lie in the object itself, also in one of a type in C:
+     * who asks where its dict is makes one. */
+    if (PyType_HasFeature(Py_TYPE(op), Py_TPFLAGS_MANAGED_DICT)) {
+        return PyObject_VisitManagedDict(op, ca_visit_is_there, NULL) != 0;
+    }
+#endif
     PyObject **dict = _PyObject_GetDictPtr(op);
     return dict != NULL && *dict != NULL;
 }

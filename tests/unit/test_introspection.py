@@ -7,11 +7,14 @@ measure: the same program runs on its loop and on ours.
 import asyncio
 import gc
 import re
+import socket
 import sys
 import threading
 import weakref
 
 import pytest
+
+import casyncio
 
 pytestmark = pytest.mark.skipif(
     not hasattr(asyncio, "capture_call_graph"),
@@ -64,7 +67,24 @@ async def main():
 loop = new_loop()
 loop.run_until_complete(main())
 """
-STOCK_PROGRAM = PROGRAM.replace("new_loop()", "asyncio.SelectorEventLoop()")
+# Waits in what is C in our loop and Python in asyncio's.
+RECEIVER = """
+import socket
+
+async def receive(sock):
+    await asyncio.get_running_loop().sock_recv(sock, 1)
+
+async def main():
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    task = asyncio.create_task(receive(one), name="receiver")
+    await asyncio.sleep(0)
+    print("ready", flush=True)
+    await task
+
+loop = new_loop()
+loop.run_until_complete(main())
+"""
 
 
 def seen_from_outside(child, code, tool):
@@ -76,9 +96,10 @@ def seen_from_outside(child, code, tool):
     return result
 
 
-def may_look(child, tool):
+def may_look(child, tool, code=PROGRAM):
     """Return what the tool shows of asyncio's own tasks; skip where it must not look."""
-    stock = seen_from_outside(child, STOCK_PROGRAM, tool)
+    code = code.replace("new_loop()", "asyncio.SelectorEventLoop()")
+    stock = seen_from_outside(child, code, tool)
     if stock.status != 0 and "ermission" in stock.out + stock.err:
         pytest.skip(f"{sys.executable} -m asyncio {tool} may not look into another process here")
     assert stock.status == 0, stock
@@ -110,6 +131,16 @@ def test_pstree_shows_who_awaits_whom_as_it_shows_it_of_asyncios(child):
     ours = seen_from_outside(child, PROGRAM, "pstree")
     assert (ours.status, tree(ours.out)) == (0, tree(stock.out)), ours.err
     assert re.search(r"Task-1\n.*main.*\n.*the group\n", ours.out), ours.out
+
+
+@pytest.mark.ours("asyncio's coroutines are Python")
+def test_pstree_shows_who_calls_a_wait_that_is_in_c_and_not_the_wait(child):
+    """It reads frames out of the memory of the process: what is C has none."""
+    stock = may_look(child, "pstree", RECEIVER)
+    ours = seen_from_outside(child, RECEIVER, "pstree")
+    inside = [line for line in tree(stock.out) if "sock_recv" in line]
+    assert len(inside) == 1 and re.search(r"receiver\n.*receive .*child", ours.out)
+    assert tree(ours.out) == [line for line in tree(stock.out) if line not in inside], ours.err
 
 
 # ---- in this process ----
@@ -206,6 +237,92 @@ def test_a_task_sees_its_own_call_graph(same_outcome):
     graph, text = same_outcome(act)
     assert graph == ("inner", ["inner"], [("outer", ["outer"], [("future", [], [])])]) or graph
     assert "Awaited by" in text
+
+
+async def in_queue(face):
+    await face.Queue().get()
+
+
+async def in_lock(face):
+    lock = face.Lock()
+    await lock.acquire()
+    await lock.acquire()
+
+
+async def in_semaphore(face):
+    async with face.Semaphore(0):
+        pass
+
+
+async def in_condition(face):
+    condition = face.Condition()
+    async with condition:
+        await condition.wait()
+
+
+async def in_barrier(face):
+    await face.Barrier(2).wait()
+
+
+async def in_sleep(face):
+    await face.sleep(1000)
+
+
+async def in_limit(face):
+    await face.wait_for(face.Event().wait(), 1000)
+
+
+async def in_group(face):
+    async with face.TaskGroup() as group:
+        group.create_task(in_queue(face), name="grouped")
+
+
+async def in_stream(face):
+    async for _ in face.StreamReader():
+        pass
+
+
+async def in_socket(face):
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(one, 1)
+
+
+@pytest.mark.parametrize("face", [asyncio, casyncio], ids=["asyncio", "casyncio"])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        in_queue,
+        in_lock,
+        in_semaphore,
+        in_condition,
+        in_barrier,
+        in_sleep,
+        in_limit,
+        in_group,
+        in_stream,
+        in_socket,
+    ],
+    ids=lambda wait: wait.__name__,
+)
+def test_call_graphs_and_stacks_show_the_waits_that_are_in_c(loop, new_stock, turns, wait, face):
+    def names(loop, face):
+        task = loop.create_task(wait(face), name="waiting")
+        turns(loop, 4)
+        _, functions, _ = shown(asyncio.capture_call_graph(task))
+        lines = asyncio.format_call_graph(task).splitlines()[2:]
+        stack = [frame.f_code.co_name for frame in task.get_stack()]
+        for other in asyncio.all_tasks(loop):
+            other.cancel()
+        turns(loop, 4)
+        assert task.cancelled()
+        return functions, [re.sub(".* in (async )?", "", line) for line in lines], stack
+
+    ours, stock = names(loop, face), names(new_stock(), asyncio)
+    # Where a function of asyncio's waits for others of its own, these are not there.
+    assert [seen[-2:] for seen in ours] == [seen[-2:] for seen in stock]
+    assert len(ours[1]) > 1 and set(ours[0]) <= set(stock[0])
 
 
 def test_a_call_graph_is_printed(loop, capsys):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import sys
 import threading
 import weakref
 
@@ -23,8 +24,9 @@ def empty():
 
 
 def clean(text):
-    """Return text without addresses and numbers of tasks."""
-    return re.sub(r"\bTask-\d+", "Task-N", re.sub(r"0x[0-9a-f]+", "0x", str(text)))
+    """Return text without addresses, numbers of tasks, and whose type they are."""
+    text = re.sub(r"'(_asyncio|casyncio)\.Task'", "Task", str(text))
+    return re.sub(r"\bTask-\d+", "Task-N", re.sub(r"0x[0-9a-f]+", "0x", text))
 
 
 def caught(action, *args, **kwargs):
@@ -40,6 +42,22 @@ def run(loop, n=1):
     for _ in range(n):
         loop.call_soon(loop.stop)
         loop.run_forever()
+
+
+def at_hand(loop, function, task):
+    """Call function(loop, task) as if the loop ran: from 3.14 on it has to."""
+    asyncio._set_running_loop(loop)
+    try:
+        return function(loop, task)
+    finally:
+        asyncio._set_running_loop(None)
+
+
+def forget_current(loop):
+    """Leave no current task behind, wherever this Python has it."""
+    asyncio.tasks._current_tasks.pop(loop, None)
+    if sys.version_info >= (3, 14):  # in the thread's state: the next loop would find it there
+        at_hand(loop, asyncio.tasks._swap_current_task, None)
 
 
 def heard(loop):
@@ -180,7 +198,13 @@ HANDS = {
 def test_the_current_task_moved_by_hand_in_a_step_is_handled_as_by_asyncio(
     request, backend, same_outcome, hand, fails, asks
 ):
-    if backend != "stock" and not asks and hand in ("pop", "swap to none", "stay in none"):
+    dict_is_asked = sys.version_info < (3, 14)
+    if (
+        backend != "stock"
+        and dict_is_asked
+        and not asks
+        and hand in ("pop", "swap to none", "stay in none")
+    ):
         reason = "nothing is looked up in an empty dict, so the task is not put there in time"
         request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     if "swap" in hand and not hasattr(asyncio.tasks, "_swap_current_task"):
@@ -207,7 +231,7 @@ def test_the_current_task_moved_by_hand_in_a_step_is_handled_as_by_asyncio(
         run(loop, 3)
         notes.append([clean(repr(task)) for task in tasks])
         notes.append(names(asyncio.tasks._current_tasks.values()))
-        asyncio.tasks._current_tasks.pop(loop, None)
+        forget_current(loop)
         for task in asyncio.all_tasks(loop):
             task.cancel()
         run(loop, 3)
@@ -228,10 +252,10 @@ def test_a_task_entered_by_hand_outside_keeps_all_steps_from_running(same_outcom
 
         by_hand = loop.create_task(forever(), name="by hand")
         tasks = [loop.create_task(main(), name=name) for name in "ab"]
-        asyncio.tasks._enter_task(loop, by_hand)
+        at_hand(loop, asyncio.tasks._enter_task, by_hand)
         run(loop, 2)
         found = [asyncio.current_task(loop) is by_hand]
-        asyncio.tasks._leave_task(loop, by_hand)
+        at_hand(loop, asyncio.tasks._leave_task, by_hand)
         found += [clean(repr(task)) for task in tasks]
         later = loop.create_task(main(), name="c")
         run(loop, 2)
@@ -244,6 +268,10 @@ def test_a_task_entered_by_hand_outside_keeps_all_steps_from_running(same_outcom
     same_outcome(act)
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="a thread has one current task there: asyncio's own inner loop waits for ever",
+)
 def test_a_loop_run_inside_a_step_by_code_that_leaves_the_task_works(same_outcome, new_stock):
     """As libraries do that run a loop of their own while a task is on the stack."""
 
@@ -338,7 +366,7 @@ def test_a_loop_whose_hash_fails_now_and_then_does_not_crash(loop_class, make_lo
         task.cancel()
     run(loop, 3)
     asyncio.tasks._current_tasks.clear()
-    assert len(calls) > 7
+    assert len(calls) > 7 or sys.version_info >= (3, 14)  # which hashes no loop
 
 
 # ---- all tasks ----

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import random
+import re
 import socket
 import ssl
 import struct
@@ -448,7 +449,8 @@ def test_data_before_a_broken_record_is_delivered(loop, engine):
             lambda: Recorder(loop), *address, ssl=client_context(), server_hostname="localhost"
         )
         exc = await ours.lost
-        assert isinstance(exc, ssl.SSLError) and "decryption failed" in str(exc)
+        assert isinstance(exc, ssl.SSLError)
+        assert re.search("decryption failed|record layer failure", str(exc))  # of two OpenSSLs
         assert ours.data == b"whole"
 
     with peer(handle) as address:
