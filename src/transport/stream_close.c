@@ -29,6 +29,18 @@ ca_stream_queue_lost(CaStream *self, PyObject *exc)
                                 CA_STR__call_connection_lost, exc);
 }
 
+/* What a closed loop still does for the end of a connection: it says that it
+ * is closed, once.  0 when it is open, else -1. */
+static int
+refuse_when_loop_is_closed(CaStream *self)
+{
+    if (ca_loop_check_open(self->loop) < 0) {
+        self->conn_lost++;
+        return -1;
+    }
+    return 0;
+}
+
 int
 ca_stream_close(CaStream *self)
 {
@@ -42,15 +54,14 @@ ca_stream_close(CaStream *self)
         return 0;                      /* flushing failed and ended it */
     }
     self->closing = true;
-    if (!self->lost && ca_loop_check_open(self->loop) < 0) {
-        return -1;
+    bool waits = ca_wqueue_count(&self->out) > 0;
+    if (!self->lost && self->loop->closed) {
+        return waits ? 0 : refuse_when_loop_is_closed(self);
     }
     if (ca_stream_update_reading(self) < 0) {
         return -1;
     }
-    return ca_wqueue_count(&self->out) > 0
-               ? 0
-               : ca_stream_queue_lost(self, Py_None);
+    return waits ? 0 : ca_stream_queue_lost(self, Py_None);
 }
 
 int
@@ -63,7 +74,7 @@ ca_stream_force_close(CaStream *self, PyObject *exc)
         return 0;
     }
     self->closing = true;
-    if (ca_loop_check_open(self->loop) < 0) {
+    if (refuse_when_loop_is_closed(self) < 0) {
         return -1;
     }
     ca_stream_drop_output(self);
