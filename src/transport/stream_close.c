@@ -21,13 +21,16 @@ ca_stream_fail(CaStream *self, const char *message)
     return ca_fatal_tell(self->loop->st, (PyObject *)self, message);
 }
 
-/* With the loop closed already this is an error, and the transport is closing
- * from now on all the same, as stock's. */
+/* With the loop closed already, and in debug mode from another thread, this is
+ * an error, and the transport is closing from now on all the same, as stock's.
+ */
 int
 ca_stream_queue_lost(CaStream *self, PyObject *exc)
 {
+    const CaLoop *loop = self->loop;
     self->conn_lost++;
-    if (!self->lost && ca_loop_check_open(self->loop) < 0) {
+    if ((!self->lost && ca_loop_check_open(loop) < 0) ||
+        (loop->debug && ca_loop_check_thread(loop) < 0)) {
         return -1;
     }
     return ca_stream_queue_call(self, (PyObject *)self,
