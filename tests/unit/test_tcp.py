@@ -1452,3 +1452,19 @@ def test_closing_after_the_loop_is_closed_is_an_error_once(same_trace, kind, fir
             trace("client", method, transport.is_closing(), "closing" in repr(transport))
 
     same_trace(program)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_closing_from_another_thread_is_an_error_in_debug_mode(
+    same_trace, in_thread, method, debug
+):
+    async def program(trace):
+        trace.loop.set_debug(debug)
+        protocol, _peer = await trace.connect()
+        transport = protocol.transport
+        trace.call("client", in_thread, getattr(transport, method))
+        trace("client", transport.is_closing())
+        trace.call("client", transport.abort)
+
+    assert any("Non-thread-safe" in repr(step) for step in same_trace(program)["client"]) == debug
