@@ -157,13 +157,10 @@ usual_protocol_borrow(CaWriter *self)
                : NULL;
 }
 
-/* Whether the transport is closing: 1, 0 or -1.  May run Python. */
+/* Whether transport.is_closing(): 1, 0 or -1.  Runs Python. */
 static int
-transport_is_closing(CaWriter *self)
+ask_closing(CaWriter *self)
 {
-    if (ca_stream_is_plain(self->st, self->transport)) {
-        return ((CaStream *)self->transport)->closing;
-    }
     PyObject *answer = ask_transport(self, CA_STR_is_closing);
     int closing = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
@@ -180,11 +177,15 @@ drain_start(CaStreamCall *call, PyObject **result)
         !reader_is_well(self)) {
         return CA_CALL_STOCK;
     }
-    int closing = transport_is_closing(self);
+    bool plain = ca_stream_is_plain(self->st, self->transport);
+    int closing = plain ? ((CaStream *)self->transport)->closing
+                        : ask_closing(self);
     if (closing != 0) {
         return closing < 0 ? CA_CALL_FAILED : CA_CALL_STOCK;
     }
-    protocol = usual_protocol_borrow(self); /* Python may have run */
+    if (!plain) {
+        protocol = usual_protocol_borrow(self); /* Python has run */
+    }
     if (protocol == NULL || protocol->connection_lost || protocol->paused) {
         return CA_CALL_STOCK;
     }

@@ -16,22 +16,14 @@
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f)
 
-CaLoop *
-ca_future_native_loop(ca_state *st, PyObject *loop)
+bool
+ca_future_knows_loop(ca_state *st, PyObject *loop)
 {
-    if (loop == NULL) {
-        return NULL;
+    if (loop == NULL || !PyObject_TypeCheck(loop, st->LoopType)) {
+        return false;
     }
-    if ((CaLoop *)loop != st->known_loop) {
-        if (!PyObject_TypeCheck(loop, st->LoopType)) {
-            return NULL;
-        }
-        st->known_loop = (CaLoop *)loop;
-    }
-    CaLoop *self = (CaLoop *)loop;
-    return self->debug || (self->overrides & CA_OVERRIDE_CALL_SOON) != 0
-               ? NULL
-               : self;
+    st->known_loop = (CaLoop *)loop;
+    return true;
 }
 
 /* ---- scheduling ---- */

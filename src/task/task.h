@@ -74,9 +74,23 @@ ca_future_check(const ca_state *st, PyObject *op)
            Py_IS_TYPE(op, st->GatheringType);
 }
 
+/* Whether the loop, which may be NULL, is one of ours; that is remembered. */
+bool ca_future_knows_loop(ca_state *st, PyObject *loop);
+
 /* The future's loop if it is one of ours, open to native scheduling (no debug
  * mode, no overridden call_soon); else NULL.  Borrowed. */
-CaLoop *ca_future_native_loop(ca_state *st, PyObject *loop);
+static inline CaLoop *
+ca_future_native_loop(ca_state *st, PyObject *loop)
+{
+    CaLoop *self = (CaLoop *)loop;
+    if ((self == NULL || self != st->known_loop) &&
+        !ca_future_knows_loop(st, loop)) {
+        return NULL;
+    }
+    return self->debug || (self->overrides & CA_OVERRIDE_CALL_SOON) != 0
+               ? NULL
+               : self;
+}
 
 /* A pending Future of a loop of ours. */
 PyObject *ca_future_new(CaLoop *loop);
