@@ -12,7 +12,10 @@ import array
 import gc
 import itertools
 import os
+import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -42,6 +45,15 @@ def growth(item, warm_up):
     columns = {name: seen[3 * warm_up + place :: 3] for place, name in enumerate(WHAT)}
     steps = {name: [b - a for a, b in itertools.pairwise(c)] for name, c in columns.items()}
     return runtestprotocol(item, log=False, nextitem=item.parent), steps
+
+
+@pytest.fixture
+def tmp_path():
+    """Give a folder that has the same name in each round: of pytest's own the names add up."""
+    path = pathlib.Path(tempfile.gettempdir(), f"refhunt-{os.getpid()}")
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
 
 
 def pytest_configure(config):

@@ -924,18 +924,20 @@ async def outcome_of(awaitable):
 @pytest.mark.parametrize("method", ["readline", "__anext__"])
 @pytest.mark.parametrize("end", ["set_exception", "throw"])
 @pytest.mark.parametrize(
-    "exc",
+    "make_exc",
     [
-        asyncio.IncompleteReadError(b"half", 10),
-        asyncio.IncompleteReadError(b"", 10),
-        asyncio.LimitOverrunError("over", 5),
-        OSError("broken"),
+        lambda: asyncio.IncompleteReadError(b"half", 10),
+        lambda: asyncio.IncompleteReadError(b"", 10),
+        lambda: asyncio.LimitOverrunError("over", 5),
+        lambda: OSError("broken"),
     ],
-    ids=repr,
+    ids=["incomplete", "nothing", "overrun", "error"],
 )
 def test_an_exception_that_ends_the_wait_for_a_line_is_what_stock_makes_of_it(
-    loop, method, end, exc
+    loop, method, end, make_exc
 ):
+    exc = make_exc()
+
     async def main(cls):
         reader = cls(loop=loop)
         call = getattr(reader, method)()
