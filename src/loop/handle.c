@@ -315,12 +315,11 @@ ca_handle_report(CaHandle *self)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodObjArgs(
-        (PyObject *)self->loop, self->loop->st->names[CA_STR__callback_failed],
-        (PyObject *)self, exc, NULL);
+    int done = ca_error_tell(exc, (PyObject *)self->loop,
+                             self->loop->st->names[CA_STR__callback_failed],
+                             (PyObject *)self, exc, NULL);
     Py_DECREF(exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return done;
 }
 
 CaHandle *
@@ -559,7 +558,20 @@ handle_get_debug(PyObject *op, void *closure)
     return Py_NewRef(PyList_GET_ITEM(debug, item));
 }
 
+PyDoc_STRVAR(handle_reduce_doc,
+"__reduce__($self)\n--\n\n"
+"Refused with TypeError: a callback that waits cannot be pickled.");
+
+/* Older protocols would make an empty object of what they know nothing of. */
+static PyObject *
+handle_py_reduce(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object",
+                        Py_TYPE(op)->tp_name);
+}
+
 static PyMethodDef handle_methods[] = {
+    {"__reduce__", handle_py_reduce, METH_NOARGS, handle_reduce_doc},
     {"cancel", handle_py_cancel, METH_NOARGS, handle_cancel_doc},
     {"cancelled", handle_py_cancelled, METH_NOARGS, handle_cancelled_doc},
     {"get_context", handle_py_get_context, METH_NOARGS,

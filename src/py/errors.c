@@ -20,6 +20,24 @@ ca_error_leaves_loop(void)
            PyErr_ExceptionMatches(PyExc_SystemExit);
 }
 
+/* The thread's slot is taken itself: PyErr_GetHandledException() also finds
+ * what the caller of a generator handles, which would then be left in it. */
+int
+ca_error_tell(PyObject *exc, PyObject *receiver, PyObject *name,
+              PyObject *first, PyObject *second, PyObject *third)
+{
+    PyObject **handled = &PyThreadState_Get()->exc_info->exc_value;
+    PyObject *before = *handled;
+    *handled = Py_NewRef(exc);
+    PyObject *done = PyObject_CallMethodObjArgs(receiver, name, first, second,
+                                                third, NULL);
+    PyObject *ours = *handled;
+    *handled = before;
+    Py_XDECREF(ours);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 void
 ca_error_restore(PyObject *steal_exc)
 {

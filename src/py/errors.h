@@ -29,4 +29,11 @@ bool ca_error_leaves_loop(void);
  * wins and gets the old one as its __context__.  May be called with NULL. */
 void ca_error_restore(PyObject *steal_exc);
 
+/* Call receiver.name(first, second[, third]) while `exc`, one of them, is
+ * being handled, as by a call in an `except` block: sys.exc_info() and
+ * logging.exception() show it, and what is raised gets it as its __context__.
+ * 0 or -1.  May run Python. */
+int ca_error_tell(PyObject *exc, PyObject *receiver, PyObject *name,
+                  PyObject *first, PyObject *second, PyObject *third);
+
 #endif

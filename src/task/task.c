@@ -294,6 +294,41 @@ is_usual_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs,
            PyContext_CheckExact(given->context);
 }
 
+/* The keywords of Task(...) and a name with a number of our count, since the
+ * base counts by itself and two tasks would have one name. */
+static PyObject *
+add_name(ca_state *st, PyObject *kwargs)
+{
+    PyObject *all = kwargs == NULL ? PyDict_New() : PyDict_Copy(kwargs);
+    PyObject *name = PyUnicode_FromFormat(
+        "Task-%llu", (unsigned long long)++st->task_count);
+    if (all == NULL || name == NULL ||
+        PyDict_SetItem(all, st->names[CA_STR_name], name) < 0) {
+        Py_CLEAR(all);
+    }
+    Py_XDECREF(name);
+    return all;
+}
+
+static int
+base_init(ca_state *st, CaTask *task, PyObject *args, PyObject *kwargs)
+{
+    PyObject *op = (PyObject *)task;
+    init_args given;
+    int nameless = parse_init(args, kwargs, &given) &&
+                   (given.name == NULL || given.name == Py_None);
+    if (nameless) {
+        nameless = is_coroutine(st, given.coro);
+    }
+    if (nameless <= 0) {
+        return nameless < 0 ? -1 : st->StockTask->tp_init(op, args, kwargs);
+    }
+    PyObject *named = add_name(st, kwargs);
+    int done = named == NULL ? -1 : st->StockTask->tp_init(op, args, named);
+    Py_XDECREF(named);
+    return done;
+}
+
 static int
 task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -314,7 +349,7 @@ task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
         }
     }
     task->native = false;
-    return st->StockTask->tp_init(op, args, kwargs);
+    return base_init(st, task, args, kwargs);
 }
 
 /* ---- death ---- */

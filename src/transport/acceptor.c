@@ -63,16 +63,14 @@ accept_failed(CaAcceptor *self, PyObject *protocol)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = Py_NewRef(Py_None);
+    int done = 0;
     if (self->loop->debug) {
-        Py_SETREF(done, PyObject_CallMethodObjArgs(
-                            (PyObject *)self->loop,
-                            name_of(self, CA_STR__connection_failed), exc,
-                            protocol == NULL ? Py_None : protocol, NULL));
+        done = ca_error_tell(exc, (PyObject *)self->loop,
+                             name_of(self, CA_STR__connection_failed), exc,
+                             protocol == NULL ? Py_None : protocol, NULL);
     }
     Py_XDECREF(exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return done;
 }
 
 PyDoc_STRVAR(accepted_doc,
@@ -128,12 +126,11 @@ back_off(CaAcceptor *self, int err)
                     ca_sockobj_fd(self->loop->st, self->sock), CA_OP_POLL_IN);
     ca_raise_errno(err);
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallMethodObjArgs(
-        (PyObject *)self->loop, name_of(self, CA_STR__accept_failed), exc,
-        self->sock, (PyObject *)self, NULL);
+    int done = ca_error_tell(exc, (PyObject *)self->loop,
+                             name_of(self, CA_STR__accept_failed), exc,
+                             self->sock, (PyObject *)self);
     Py_XDECREF(exc);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return done;
 }
 
 static bool

@@ -11,13 +11,11 @@ ca_fatal_tell(const ca_state *st, PyObject *transport, const char *message)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *text = PyUnicode_FromString(message);
-    PyObject *done = text == NULL
-                         ? NULL
-                         : PyObject_CallMethodObjArgs(
-                               transport, st->names[CA_STR__fatal_error], exc,
-                               text, NULL);
+    int done = text == NULL ? -1
+                            : ca_error_tell(exc, transport,
+                                            st->names[CA_STR__fatal_error],
+                                            exc, text, NULL);
     Py_XDECREF(text);
-    Py_XDECREF(done);
     Py_XDECREF(exc);
-    return done == NULL ? -1 : 0;
+    return done;
 }

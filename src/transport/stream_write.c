@@ -32,15 +32,19 @@ static int
 tell_protocol(CaStream *self, int which)
 {
     PyObject *done = ca_stream_call(self, which, NULL);
-    if (done == NULL && !ca_error_leaves_loop()) {
-        PyObject *exc = PyErr_GetRaisedException();
-        done = PyObject_CallMethodObjArgs(
-            (PyObject *)self, ca_stream_name_borrow(self, CA_STR__flow_failed),
-            ca_stream_name_borrow(self, which), exc, NULL);
-        Py_DECREF(exc);
+    if (done != NULL) {
+        Py_DECREF(done);
+        return 0;
     }
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    if (ca_error_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int told = ca_error_tell(exc, (PyObject *)self,
+                             ca_stream_name_borrow(self, CA_STR__flow_failed),
+                             ca_stream_name_borrow(self, which), exc, NULL);
+    Py_DECREF(exc);
+    return told;
 }
 
 /* The same in the transport's context, whoever writes; in the writer's when

@@ -59,15 +59,13 @@ ca_tls_fail(CaTls *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *text = PyUnicode_FromString(SSL_FAILED);
-    PyObject *done = text == NULL ? NULL
-                                  : PyObject_CallMethodObjArgs(
-                                        (PyObject *)self,
-                                        name_of(self, CA_STR__fatal_error),
-                                        exc, text, NULL);
+    int done = text == NULL ? -1
+                            : ca_error_tell(exc, (PyObject *)self,
+                                            name_of(self, CA_STR__fatal_error),
+                                            exc, text, NULL);
     Py_XDECREF(text);
-    Py_XDECREF(done);
     Py_DECREF(exc);
-    return done == NULL ? -1 : 0;
+    return done;
 }
 
 /* Call protocol.name(arg); 0 or -1. */

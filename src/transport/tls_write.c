@@ -39,15 +39,19 @@ tell_protocol(CaTls *self, int which)
     PyObject *done = PyObject_CallMethodNoArgs(protocol,
                                                ca_tls_name(self, which));
     Py_DECREF(protocol);
-    if (done == NULL && !ca_error_leaves_loop()) {
-        PyObject *exc = PyErr_GetRaisedException();
-        done = PyObject_CallMethodObjArgs(
-            (PyObject *)self, ca_tls_name(self, CA_STR__flow_failed),
-            ca_tls_name(self, which), exc, NULL);
-        Py_DECREF(exc);
+    if (done != NULL) {
+        Py_DECREF(done);
+        return 0;
     }
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    if (ca_error_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int told = ca_error_tell(exc, (PyObject *)self,
+                             ca_tls_name(self, CA_STR__flow_failed),
+                             ca_tls_name(self, which), exc, NULL);
+    Py_DECREF(exc);
+    return told;
 }
 
 /* The same in the connection's context, whoever writes; in the writer's when

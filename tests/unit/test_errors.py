@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 
 import pytest
 
@@ -123,6 +124,55 @@ def test_a_fatal_exception_leaves_the_run_and_the_loop_runs_again(loop, source, 
     assert not loop.is_running() and asyncio._get_running_loop() is None
     loop.set_exception_handler(None)
     assert loop.run_until_complete(asyncio.sleep(0.001, "fine")) == "fine"
+
+
+def test_the_handler_is_called_while_the_exception_is_being_handled(loop, source):
+    """logging.exception() in a handler needs that."""
+    told = []
+
+    def handler(loop, context):
+        told.append((sys.exc_info()[1], context["exception"]))
+
+    source(loop, raiser(ZeroDivisionError))
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(handler)
+        loop.call_later(0.05, loop.stop)
+        loop.run_forever()
+    assert all(handled is reported for handled, reported in told)
+    assert sys.exc_info() == (None, None, None)
+
+
+def test_the_handler_sees_the_exception_of_a_callback_as_the_current_one(loop, turns):
+    told = []
+    loop.set_exception_handler(lambda loop, context: told.append(sys.exc_info()[1]))
+    loop.call_soon(fail)
+    turns(loop)
+    assert [str(error) for error in told] == ["mine"] and sys.exc_info()[1] is None
+
+
+def test_a_fatal_exception_of_the_handler_has_the_first_one_for_its_context(loop):
+    loop.set_exception_handler(lambda loop, context: raiser(KeyboardInterrupt)())
+    loop.call_soon(fail)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        loop.run_forever()
+    assert isinstance(caught.value.__context__, ZeroDivisionError)
+
+
+def test_a_generator_that_runs_the_loop_keeps_what_it_was_handling(loop, turns):
+    loop.set_exception_handler(lambda loop, context: None)
+
+    def generator():
+        loop.call_soon(fail)
+        turns(loop)
+        yield sys.exc_info()[1]
+        yield sys.exc_info()[1]
+
+    runner = generator()
+    try:
+        raise KeyError("outer")
+    except KeyError as error:
+        assert next(runner) is error
+    assert next(runner) is None
 
 
 @pytest.mark.parametrize("fatal", FATAL)

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import operator
+import pickle
 import re
 import weakref
 
@@ -345,6 +346,15 @@ def test_what_a_callback_keeps_of_its_context_stays_as_it_was(loop, turns):
         loop.call_soon(lambda: kept.append(contextvars.copy_context()))
     turns(loop)
     assert [var in context for context in kept] == [False] * 10
+
+
+@pytest.mark.parametrize("make", HANDLES.values(), ids=HANDLES)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_handle_cannot_be_pickled(loop, make, protocol):
+    handle = make(loop, nothing)
+    with pytest.raises((TypeError, AttributeError)):  # stock's stumble over what they refer to
+        pickle.dumps(handle, protocol)
+    handle.cancel()
 
 
 def test_a_token_of_one_callback_is_refused_in_another(loop, turns):

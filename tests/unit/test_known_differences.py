@@ -1,5 +1,6 @@
 """Differences from asyncio that no other file tests; docs/differences.md names each test here."""
 
+import _asyncio
 import asyncio
 import decimal
 import fractions
@@ -148,3 +149,24 @@ def test_what_is_called_on_sockets_is_no_coroutine_function_to_inspect(loop):
         coroutine = loop.sock_recv(sock, 1)
     assert asyncio.iscoroutine(coroutine) and inspect.isawaitable(coroutine)
     coroutine.close()
+
+
+@pytest.mark.ours("stock has one kind of task")
+def test_asyncios_own_tasks_are_numbered_by_themselves(loop):
+    async def main():
+        before = int(asyncio.create_task(asyncio.sleep(0)).get_name().removeprefix("Task-"))
+        _asyncio.Task(asyncio.sleep(0), loop=loop)
+        after = int(asyncio.create_task(asyncio.sleep(0)).get_name().removeprefix("Task-"))
+        await asyncio.sleep(0)
+        return after - before
+
+    assert loop.run_until_complete(main()) == 1
+
+
+@pytest.mark.ours("stock's handles have plain attributes")
+@pytest.mark.parametrize("name", ["_callback", "_args", "_cancelled"])
+def test_a_handle_cannot_be_given_another_callback(loop, name):
+    handle = loop.call_soon(print)
+    with pytest.raises(AttributeError, match=name):
+        setattr(handle, name, None)
+    handle.cancel()

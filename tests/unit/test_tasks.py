@@ -1407,6 +1407,22 @@ def test_names_that_nobody_gave_are_numbered_in_the_order_of_birth(same_outcome)
     same_outcome(act)
 
 
+def test_numbers_go_on_when_debug_mode_comes_and_goes(loop):
+    numbers = []
+
+    async def main():
+        task = asyncio.current_task()
+        numbers.append(int(task.get_name().removeprefix("Task-")))
+        for kind in (type(task), type("Derived", (type(task),), {})):
+            numbers.append(int(kind(asyncio.sleep(0)).get_name().removeprefix("Task-")))
+        await asyncio.sleep(0)
+
+    for debug in (False, True, False, True):
+        loop.set_debug(debug)
+        loop.run_until_complete(main())
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
 def test_a_name_of_ones_own_takes_no_number_back(same_outcome):
     def act(loop):
         task = loop.create_task(by_turns(None, None))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import pytest
 
@@ -86,3 +87,50 @@ def test_a_fatal_error_that_fails_itself_is_reported(loop, reports):
     with peer:
         loop.run_until_complete(main())
     assert {type(context["exception"]) for context in reports} == {LookupError}
+
+
+class Failing(Client):
+    """A protocol whose methods of the given names fail."""
+
+    def __init__(self, *names):
+        for name in names:
+            setattr(self, name, self.fail)
+
+    def fail(self, *args):
+        raise ZeroDivisionError("mine")
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["connection_made", "data_received", "eof_received", "connection_lost", "pause_writing"],
+)
+def test_what_a_protocol_raises_is_being_handled_when_it_is_told(loop, method):
+    told = []
+
+    def handler(loop, context):
+        told.append((type(sys.exc_info()[1]), sys.exc_info()[1] is context["exception"]))
+
+    loop.set_exception_handler(handler)
+    first, peer = socket.socketpair()
+    first.setblocking(False)
+
+    async def main():
+        transport, _ = await loop.create_connection(lambda: Failing(method), sock=first)
+        if method == "pause_writing":
+            transport.write(LOT)
+            transport.abort()
+        elif method == "connection_lost":
+            transport.abort()
+        else:
+            peer.send(b"x")
+            peer.close()
+        for _ in range(1000):
+            if told:
+                break
+            await asyncio.sleep(0.001)
+        transport.abort()
+        await asyncio.sleep(0.01)
+
+    with peer:
+        loop.run_until_complete(main())
+    assert set(told) == {(ZeroDivisionError, True)}
