@@ -336,7 +336,10 @@ tls_py__write_appdata(PyObject *op, PyObject *list_of_data)
     self->gathering.on = true;
     for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
          i++) {
-        result = ca_tls_write_object(self, PySequence_Fast_GET_ITEM(lines, i));
+        /* Its own methods may take it off the list. */
+        PyObject *data = Py_NewRef(PySequence_Fast_GET_ITEM(lines, i));
+        result = ca_tls_write_object(self, data);
+        Py_DECREF(data);
     }
     self->gathering.on = gathers;
     self->loop->in_callback = outside;

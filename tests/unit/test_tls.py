@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import struct
+import sys
 import threading
 import weakref
 
@@ -110,6 +111,34 @@ def test_lines_without_a_length_are_a_type_error_in_stocks_words(same_error, eng
         loop.run_until_complete(main())
 
     assert same_error(action) is TypeError
+
+
+class Shrinking:
+    """No buffer, and gone from the list of lines by the time that is found out."""
+
+    def __init__(self, lines):
+        self.lines = lines
+
+    def __buffer__(self, flags):
+        self.lines.clear()
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no __buffer__() in this Python")
+def test_a_line_that_empties_the_list_while_it_is_looked_at_is_refused(loop, engine):
+    heard = []
+    loop.set_exception_handler(lambda loop, told: heard.append(type(told["exception"])))
+
+    async def main():
+        async with pair(loop) as (ours, _):
+            lines = []
+            lines.append(Shrinking(lines))
+            ours.transport.writelines(lines)
+
+    run(loop, main())
+    assert heard == [TypeError]
 
 
 @pytest.mark.ours("asyncio keeps what it does not take, and the next write fails")
