@@ -42,8 +42,8 @@ ca_chunks_open(ca_chunks *chunks, ca_uring *ring)
         ca_chunks_close(chunks);
         return err;
     }
-    for (int i = 0; i < CA_CHUNKS; i++) {
-        ca_chunks_give(chunks, i);
+    while (chunks->nspare < CA_CHUNKS) {
+        ca_chunks_give(chunks, CA_CHUNKS - 1 - chunks->nspare);
     }
     return 0;
 }
@@ -63,20 +63,40 @@ ca_chunks_close(ca_chunks *chunks)
 void
 ca_chunks_take(ca_chunks *chunks, int chunk, uint32_t nbytes)
 {
-    chunks->nfree--;
+    chunks->offered--;
     chunks->nbytes[chunk] = nbytes;
     chunks->next[chunk] = CA_CHUNK_NONE;
 }
 
-void
-ca_chunks_give(ca_chunks *chunks, int chunk)
+/* Let the kernel fill it. */
+static void
+offer(ca_chunks *chunks, int chunk)
 {
     uring_buf *buf = &chunks->free_ring[chunks->tail & (CA_CHUNKS - 1)];
     buf->addr = (uint64_t)(uintptr_t)ca_chunks_at(chunks, chunk);
     buf->len = CA_CHUNK_BYTES;
     buf->bid = (uint16_t)chunk;
     chunks->tail++;
-    chunks->nfree++;
+    chunks->offered++;
     atomic_store_explicit((_Atomic uint16_t *)&chunks->free_ring[0].tail,
                           chunks->tail, memory_order_release);
+}
+
+void
+ca_chunks_give(ca_chunks *chunks, int chunk)
+{
+    if (chunks->offered < chunks->wanted) {
+        offer(chunks, chunk);
+    } else {
+        chunks->spare[chunks->nspare++] = (int16_t)chunk;
+    }
+}
+
+void
+ca_chunks_offer(ca_chunks *chunks, int wanted)
+{
+    chunks->wanted = wanted;
+    while (chunks->offered < wanted && chunks->nspare > 0) {
+        offer(chunks, chunks->spare[--chunks->nspare]);
+    }
 }

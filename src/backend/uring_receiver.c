@@ -55,6 +55,8 @@
 
 enum {
     FIRST_CAP = 64,
+    LEAST_OFFERED = 16,                /* chunks, whoever takes them */
+    OFFERED_EACH = 2,                  /* more for each request */
     MOST_CHUNKS = CA_CHUNKS / 4,       /* that one source may hold */
     SMALL_BYTES = CA_CHUNK_BYTES / 2,
     SMALL_IN_A_ROW = 16,               /* then a plain source asks again */
@@ -186,6 +188,15 @@ is_mine(const ca_receiver *rx)
     return ca_requests_is_mine(&rx->requests);
 }
 
+/* Offer as many chunks as the requests may need in one enter.  Not in wait():
+ * another thread that cancels gives chunks back meanwhile. */
+static void
+offer_chunks(ca_receiver *rx)
+{
+    uint32_t wanted = LEAST_OFFERED + OFFERED_EACH * rx->requests.receiving;
+    ca_chunks_offer(&rx->chunks, wanted < CA_CHUNKS ? (int)wanted : CA_CHUNKS);
+}
+
 /* Stop the request of a source; false: not now. */
 static bool
 stop_source(ca_receiver *rx, ca_source *s)
@@ -244,6 +255,7 @@ ask_or_queue(ca_receiver *rx, ca_source *s)
         if (s->request == 0) {
             ca_dlist_append(&rx->wanting, &s->link);
         }
+        offer_chunks(rx);
     }
 }
 
@@ -583,6 +595,7 @@ ca_receiver_forget(ca_receiver *rx, int fd)
     }
     ca_intake_drop(&s->intake, &rx->chunks);
     place(rx, s);                      /* stops it, unless that was done */
+    offer_chunks(rx);                  /* the others go on receiving */
     for (int i = 0;
          i < SENDING_TRIES && is_mine(rx) && find(rx, fd) == s &&
          s->request != 0 && ca_requests_enter(&rx->requests, 0) == 0;
@@ -658,6 +671,7 @@ ca_receiver_reap(ca_receiver *rx, ca_dnode *done)
 {
     take_back(rx);
     if (ca_requests_is_open(&rx->requests)) {
+        offer_chunks(rx);              /* in place of those still in use */
         collect(rx);
         check_ring(rx);
     }
@@ -685,7 +699,8 @@ receive_now(ca_receiver *rx, ca_source *s, char *buf, size_t size)
     s->small = n > SMALL_BYTES ? 0 : (uint8_t)(s->small + 1);
     if (s->small >= SMALL_IN_A_ROW) {
         s->small = 0;
-        if (rx->requests.refused == 0 && rx->chunks.nfree > CA_CHUNKS / 2) {
+        if (rx->requests.refused == 0 &&
+            ca_chunks_count_free(&rx->chunks) > CA_CHUNKS / 2) {
             leave_plain(rx, s);
             place(rx, s);
         }

@@ -7,6 +7,7 @@
 #include "backend/uring_chunks.h"
 #include "reactor/reactor.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -155,6 +156,96 @@ test_paused_connections_hold_no_chunks(void)
         CHECK(heard(&conns[i], "kept"));
         close_conn(&conns[i]);
     }
+    tear_down();
+}
+
+/* Where the bytes of many messages lie, one after another. */
+static void
+test_few_connections_use_few_chunks(void)
+{
+    enum { MESSAGES = 4 * CA_CHUNKS };
+    static const char *seen[MESSAGES];
+    int distinct = 0;
+    set_up(uring);
+    for (int i = 0; i < MESSAGES; i++) {
+        const conn *c = i % 2 == 0 ? &a : &b;
+        char *where = NULL;
+        say(c, "x");
+        REQUIRE(await() == &c->op);
+        REQUIRE(uring->recv(be, c->ours, room, ROOM, &where) == 1);
+        int j = 0;
+        while (j < distinct && seen[j] != where) {
+            j++;
+        }
+        if (j == distinct) {
+            seen[distinct++] = where;
+        }
+    }
+    CHECK(seen[0] != room && distinct < CA_CHUNKS / 4);
+    tear_down();
+}
+
+/* As open_conn(), over TCP, which takes much more until it blocks. */
+static void
+open_tcp_conn(conn *c)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET};
+    socklen_t size = sizeof(name);
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    c->peer = socket(AF_INET, SOCK_STREAM, 0);
+    REQUIRE(bind(server, (struct sockaddr *)&name, size) == 0);
+    REQUIRE(listen(server, 1) == 0);
+    REQUIRE(getsockname(server, (struct sockaddr *)&name, &size) == 0);
+    REQUIRE(connect(c->peer, (struct sockaddr *)&name, size) == 0);
+    c->ours = accept4(server, NULL, NULL, SOCK_NONBLOCK);
+    REQUIRE(c->ours >= 0 && close(server) == 0);
+    ca_op_init(&c->op, CA_OP_RECV, c->ours);
+    CHECK(be->vt->arm(be, &c->op) == 0);
+}
+
+/* Fill a connection until it takes no more, and end it; the bytes. */
+static size_t
+flood(conn *c)
+{
+    size_t sent = 0;
+    ssize_t n;
+    while ((n = send(c->peer, room, sizeof(room), MSG_DONTWAIT)) > 0) {
+        sent += (size_t)n;
+    }
+    CHECK(shutdown(c->peer, SHUT_WR) == 0);
+    return sent;
+}
+
+static void
+test_a_pause_in_a_flood_keeps_little(void)
+{
+    conn c;
+    set_up(uring);
+    open_tcp_conn(&c);
+    settle();
+    size_t sent = flood(&c), left = 0;
+    REQUIRE(await() == &c.op);
+    uring->cancel(be, &c.op);
+    (void)look(be);
+    ptrdiff_t n = -1;
+    for (int tries = 0; n != 0 && tries < 10000; tries++) {
+        n = read(c.ours, room, ROOM);
+        left += n > 0 ? (size_t)n : 0;
+        usleep(n < 0 ? 1000 : 0);
+    }
+    REQUIRE(n == 0);
+    size_t kept = sent - left, got = 0;
+    CHECK(kept > 0 && kept <= (size_t)CA_CHUNKS / 5 * CA_CHUNK_BYTES);
+    CHECK(uring->arm(be, &c.op) == 0);
+    while (got < kept) {
+        REQUIRE(await() == &c.op);
+        n = uring->recv(be, c.ours, room, ROOM, NULL);
+        REQUIRE(n > 0);
+        got += (size_t)n;
+    }
+    CHECK(got == kept && await() == &c.op && heard(&c, "."));
+    close_conn(&c);
     tear_down();
 }
 
@@ -583,6 +674,8 @@ main(void)
     RUN(test_a_ring_that_is_short_of_something_is_kept);
     RUN(test_who_holds_many_chunks_does_not_starve_others);
     RUN(test_paused_connections_hold_no_chunks);
+    RUN(test_few_connections_use_few_chunks);
+    RUN(test_a_pause_in_a_flood_keeps_little);
     RUN(test_late_answers_touch_nothing);
     RUN(test_without_chunks_nobody_spins_and_nobody_is_deaf);
     RUN(test_full_rings_lose_nothing);
