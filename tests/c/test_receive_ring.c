@@ -413,6 +413,56 @@ test_full_rings_lose_nothing(void)
     }
 }
 
+/* How a connection goes on whose first message may be lost: 1 with that, 0
+ * with an error; a second one without the first is a gap. */
+static int
+first_or_error(const conn *c)
+{
+    ptrdiff_t n = uring->recv(be, c->ours, room, ROOM, NULL);
+    CHECK(n == -EIO || (n >= 5 && memcmp(room, "first", 5) == 0));
+    return n > 0;
+}
+
+/* What the kernel keeps because the completion ring is full goes with a ring
+ * that breaks. */
+static void
+test_what_a_broken_ring_has_lost_is_an_error_and_no_gap(void)
+{
+    enum { CONNS = 32 };
+    conn conns[CONNS];
+    fault_ring_entries(4);
+    be = open_backend(uring);
+    for (int i = 0; i < CONNS; i++) {
+        open_conn(&conns[i]);
+        settle();
+    }
+    for (int i = 0; i < CONNS; i++) {
+        say(&conns[i], "first");
+    }
+    CHECK(uring->wait(be, CA_NS_PER_S) == 0);
+    for (int i = 0; i < CONNS; i++) {
+        say(&conns[i], "second");
+    }
+    fault_syscall(EPERM);
+    ca_dnode done;
+    ca_dlist_init(&done);
+    uring->reap(be, &done);
+    (void)take_all(&done);
+    fault_syscall(0);
+    CHECK(count_rings() == 0);
+    int kept = 0;
+    for (int i = 0; i < CONNS; i++) {
+        kept += first_or_error(&conns[i]);
+    }
+    CHECK(kept >= 4 && kept < CONNS);
+    for (int i = 0; i < CONNS; i++) {
+        close_conn(&conns[i]);
+    }
+    CHECK(serves_another("later"));
+    tear_down();
+    fault_ring_entries(0);
+}
+
 static void
 test_each_call_that_makes_a_ring_may_fail(void)
 {
@@ -679,6 +729,7 @@ main(void)
     RUN(test_late_answers_touch_nothing);
     RUN(test_without_chunks_nobody_spins_and_nobody_is_deaf);
     RUN(test_full_rings_lose_nothing);
+    RUN(test_what_a_broken_ring_has_lost_is_an_error_and_no_gap);
     RUN(test_each_call_that_makes_a_ring_may_fail);
     RUN(test_who_may_lock_no_memory_is_served);
     RUN(test_closing_with_everything_in_flight_lets_go_of_all);
