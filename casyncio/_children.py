@@ -14,32 +14,29 @@ import sys
 import threading
 from asyncio import events, unix_events
 from asyncio.log import logger
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from casyncio import _hooks
 
 # Private names of these are used below; each has a test that names it.
 _events: Any = events
 _unix_events: Any = unix_events
 
-
 _Threaded: Any = getattr(_unix_events, "ThreadedChildWatcher", None)
-_add_child_handler = getattr(_Threaded, "add_child_handler", None)
+_Pidfd: Any = getattr(_unix_events, "PidfdChildWatcher", None)
 
 # asyncio can wait by pidfd since it can tell whether there are any.
 THREAD_PER_CHILD = (
-    _add_child_handler is not None
+    _hooks.threaded_add_handler is not None
     and not hasattr(_unix_events, "can_use_pidfd")
     and hasattr(os, "pidfd_open")
 )
 
-_Pidfd: Any = getattr(_unix_events, "PidfdChildWatcher", None)
-_add_pidfd_handler = getattr(_Pidfd, "add_child_handler", None)
-_ask = getattr(_events, "get_child_watcher", None)
-_ask_policy = getattr(
-    getattr(_unix_events, "_UnixDefaultEventLoopPolicy", None), "get_child_watcher", None
-)
-
 # Asking for the child watcher is deprecated, and asyncio does so for each child.
-ASKING_WARNS = _ask_policy is not None and "_deprecated" in _ask_policy.__code__.co_names
+ASKING_WARNS = (
+    _hooks.policy_get_watcher is not None
+    and "_deprecated" in _hooks.policy_get_watcher.__code__.co_names
+)
 
 
 def _quiet_watcher() -> Any:
@@ -50,19 +47,19 @@ def _quiet_watcher() -> Any:
     policy = _events.get_event_loop_policy()
     ask_policy = getattr(policy, "get_child_watcher", None)
     if (
-        _events.get_child_watcher is not _ask
-        or getattr(ask_policy, "__func__", None) is not _ask_policy
+        _events.get_child_watcher is not _hooks.get_watcher
+        or getattr(ask_policy, "__func__", None) is not _hooks.policy_get_watcher
     ):
         return None
     watcher = policy._watcher
     same = (
         type(watcher) is _Pidfd
-        and getattr(watcher.add_child_handler, "__func__", None) is _add_pidfd_handler
+        and getattr(watcher.add_child_handler, "__func__", None) is _hooks.pidfd_add_handler
     )
     return watcher if same else None
 
 
-def _default_watcher() -> Any:
+def default_watcher() -> Any:
     """Return the child watcher when it is the one that asyncio chooses, else None."""
     if ASKING_WARNS:
         return _quiet_watcher()
@@ -71,7 +68,7 @@ def _default_watcher() -> Any:
     watcher = _events.get_child_watcher()
     same = (
         type(watcher) is _Threaded
-        and getattr(watcher.add_child_handler, "__func__", None) is _add_child_handler
+        and getattr(watcher.add_child_handler, "__func__", None) is _hooks.threaded_add_handler
     )
     return watcher if same else None
 
@@ -83,100 +80,65 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-class PidfdChildren:
-    """The loop's hook that starts subprocesses, by the short way to a pidfd."""
+async def make_transport(loop: Any, watcher: Any, *args: Any, **kwargs: Any) -> Any:
+    """Start a subprocess and wait until its transport is ready, as asyncio's hook of the loop."""
+    waiter = loop.create_future()
+    transport = _unix_events._UnixSubprocessTransport(loop, *args, waiter=waiter, **kwargs)
+    _watch(loop, watcher, transport)
+    try:
+        await waiter
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        transport.close()
+        await transport._wait()
+        raise
+    return transport
 
-    __slots__ = ()
 
-    if TYPE_CHECKING:
-        _add_reader: Any
-        _child_watcher_callback: Any
-        _children: dict[int, tuple[int, Any]]
-        _debug: bool
-        _remove_reader: Any
-        create_future: Any
+def _watch(loop: Any, watcher: Any, transport: Any) -> None:
+    pid = transport.get_pid()
+    pidfd = _pidfd(pid) if THREAD_PER_CHILD else None
+    if pidfd is None:
+        watcher.add_child_handler(pid, loop._child_watcher_callback, transport)
+    else:
+        loop._children[pidfd] = pid, transport
+        loop._add_reader(pidfd, _exited, loop, pidfd)
 
-    async def _make_subprocess_transport(
-        self,
-        protocol: Any,
-        args: Any,
-        shell: bool,
-        stdin: Any,
-        stdout: Any,
-        stderr: Any,
-        bufsize: int,
-        extra: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        watcher = None if self._debug else _default_watcher()
-        if watcher is None:
-            return await super()._make_subprocess_transport(  # type: ignore[misc, no-any-return]
-                protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+
+def _exited(loop: Any, pidfd: int) -> None:
+    pid, transport = _forget(loop, pidfd)
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        logger.warning("Unknown child process pid %d, will report returncode 255", pid)
+        returncode = 255
+    else:
+        returncode = os.waitstatus_to_exitcode(status)
+    loop._child_watcher_callback(pid, returncode, transport)
+
+
+def _forget(loop: Any, pidfd: int) -> tuple[int, Any]:
+    loop._remove_reader(pidfd)
+    os.close(pidfd)
+    found: tuple[int, Any] = loop._children.pop(pidfd)
+    return found
+
+
+def hand_over(loop: Any) -> None:
+    """Let threads wait for those that outlive the loop: who else would reap them?"""
+    for pidfd in list(loop._children):
+        pid, transport = _forget(loop, pidfd)
+        try:
+            running = os.waitpid(pid, os.WNOHANG)[0] == 0
+        except ChildProcessError:  # reaped by others, or the parent's from before a fork
+            running = False
+        if running and not sys.is_finalizing():
+            watcher = _Threaded()
+            watcher._threads[pid] = thread = threading.Thread(
+                target=watcher._do_waitpid,
+                name=f"asyncio-waitpid-{pid}",
+                args=(loop, pid, loop._child_watcher_callback, (transport,)),
+                daemon=True,
             )
-        waiter = self.create_future()
-        transport = _unix_events._UnixSubprocessTransport(
-            self,
-            protocol,
-            args,
-            shell,
-            stdin,
-            stdout,
-            stderr,
-            bufsize,
-            waiter=waiter,
-            extra=extra,
-            **kwargs,
-        )
-        self._watch_child(watcher, transport)
-        try:
-            await waiter
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            transport.close()
-            await transport._wait()
-            raise
-        return transport
-
-    def _watch_child(self, watcher: Any, transport: Any) -> None:
-        pid = transport.get_pid()
-        pidfd = _pidfd(pid) if THREAD_PER_CHILD else None
-        if pidfd is None:
-            watcher.add_child_handler(pid, self._child_watcher_callback, transport)
-        else:
-            self._children[pidfd] = pid, transport
-            self._add_reader(pidfd, self._child_exited, pidfd)
-
-    def _child_exited(self, pidfd: int) -> None:
-        pid, transport = self._forget_child(pidfd)
-        try:
-            _, status = os.waitpid(pid, 0)
-        except ChildProcessError:
-            logger.warning("Unknown child process pid %d, will report returncode 255", pid)
-            returncode = 255
-        else:
-            returncode = os.waitstatus_to_exitcode(status)
-        self._child_watcher_callback(pid, returncode, transport)
-
-    def _forget_child(self, pidfd: int) -> tuple[int, Any]:
-        self._remove_reader(pidfd)
-        os.close(pidfd)
-        return self._children.pop(pidfd)
-
-    def _hand_over_children(self) -> None:
-        """Let threads wait for those that outlive the loop: who else would reap them?"""
-        for pidfd in list(self._children):
-            pid, transport = self._forget_child(pidfd)
-            try:
-                running = os.waitpid(pid, os.WNOHANG)[0] == 0
-            except ChildProcessError:  # reaped by others, or the parent's from before a fork
-                running = False
-            if running and not sys.is_finalizing():
-                watcher = _Threaded()
-                watcher._threads[pid] = thread = threading.Thread(
-                    target=watcher._do_waitpid,
-                    name=f"asyncio-waitpid-{pid}",
-                    args=(self, pid, self._child_watcher_callback, (transport,)),
-                    daemon=True,
-                )
-                thread.start()
+            thread.start()

@@ -9,25 +9,24 @@ stdlib method never comes back to what is native.
 from __future__ import annotations
 
 import asyncio
-import inspect
-import selectors
 import socket
 import sys
 import types
 import warnings
 from asyncio import base_events, events, format_helpers, unix_events
 from asyncio.log import logger
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from casyncio import _backends, _native
-from casyncio._children import PidfdChildren
-from casyncio._pipes import Hooks as PipeHooks
-from casyncio._tls_hooks import Hooks as TlsHooks
-from casyncio._transports import Hooks, TransportTable
+from casyncio._hooks import Hooks
+from casyncio._transports import Hooks as TransportHooks
+from casyncio._transports import TransportTable
 
 if TYPE_CHECKING:  # loading the executors costs as much as all the rest of this package
     from concurrent.futures import ThreadPoolExecutor
+
+    from casyncio._views import QueueView, SelectorView
 
 # Private names of these are used below; each has a test that names it.
 _base_events: Any = base_events
@@ -35,7 +34,7 @@ _format_helpers: Any = format_helpers
 _unix_events: Any = unix_events
 
 _CALLBACK_SOURCE_TAKES_DEBUG = (
-    "debug" in inspect.signature(_format_helpers._format_callback_source).parameters
+    "debug" in _format_helpers._format_callback_source.__code__.co_varnames
 )
 
 _DATAGRAMS_ARE_EXCLUSIVE = (
@@ -61,7 +60,7 @@ def _turn() -> Iterator[None]:
 
 
 @_native.adopt
-class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.SelectorEventLoop):
+class Loop(_native.Loop, TransportHooks, Hooks, asyncio.SelectorEventLoop):
     """An asyncio event loop whose hot parts are native.
 
     ``backend`` names the kernel interface: ``"epoll"``, ``"poll"``, ``"io_uring"`` or
@@ -160,7 +159,10 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
             self._close_signals()
         finally:
             self._close_native()
-            self._hand_over_children()
+            if self._children:
+                from casyncio import _children
+
+                _children.hand_over(self)
             self._executor_shutdown_called = True
             executor = self._default_executor
             if executor is not None:
@@ -266,12 +268,16 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
     @property
     def _selector(self) -> SelectorView | None:
         """A read-only view of the watched descriptors; None once closed."""
-        return None if self.is_closed() else SelectorView(self)
+        from casyncio import _views
+
+        return None if self.is_closed() else _views.SelectorView(self)
 
     @property
     def _ready(self) -> QueueView:
         """A copy of the ready queue that can be looked at, but not driven."""
-        return QueueView(self._ready_snapshot())
+        from casyncio import _views
+
+        return _views.QueueView(self._ready_snapshot())
 
     @_ready.setter
     def _ready(self, value: object) -> None:
@@ -280,7 +286,9 @@ class Loop(_native.Loop, Hooks, TlsHooks, PipeHooks, PidfdChildren, asyncio.Sele
     @property
     def _scheduled(self) -> QueueView:
         """A copy of the timer heap that can be looked at, but not driven."""
-        return QueueView(self._scheduled_snapshot())
+        from casyncio import _views
+
+        return _views.QueueView(self._scheduled_snapshot())
 
     @_scheduled.setter
     def _scheduled(self, value: object) -> None:
@@ -297,64 +305,3 @@ class _SignalEnd:
 
     def fileno(self) -> int:
         return self._fd
-
-
-class QueueView(tuple[Any, ...]):
-    """A snapshot of a native queue.  Whoever tries to drive the loop through it is told so."""
-
-    __slots__ = ()
-
-    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        raise RuntimeError(
-            "the queues of a casyncio loop are native: _ready and _scheduled can be read but "
-            "not changed; programs that drive them (nest_asyncio and the like) need asyncio's "
-            "own loop"
-        )
-
-    append = appendleft = extend = extendleft = insert = _refuse
-    pop = popleft = remove = clear = rotate = reverse = sort = _refuse
-    __setitem__ = __delitem__ = _refuse
-
-
-class SelectorView:
-    """The watched descriptors of a loop, as a selector's map shows them."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return a mapping of descriptor or file object to its SelectorKey."""
-        return _SelectorMap(self._loop)
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Return the SelectorKey of a watched descriptor; KeyError when it is not watched."""
-        try:
-            return self.get_map()[fileobj]
-        except KeyError:
-            raise KeyError(f"{fileobj!r} is not registered") from None
-
-    def select(self, timeout: float | None = None) -> NoReturn:
-        """Refuse: only the loop itself waits for its descriptors."""
-        raise RuntimeError(
-            "the selector of a casyncio loop is native and cannot be driven from outside"
-        )
-
-
-class _SelectorMap(Mapping[Any, selectors.SelectorKey]):
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._fileobjs = loop._watched_fds()
-
-    def __len__(self) -> int:
-        return len(self._fileobjs)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._fileobjs)
-
-    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        reader, writer = self._loop._watched(fd)
-        mask = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        if not mask:
-            raise KeyError(fileobj)
-        return selectors.SelectorKey(self._fileobjs.get(fd, fd), fd, mask, (reader, writer))

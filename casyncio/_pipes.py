@@ -160,21 +160,5 @@ reason = reason_against_native_pipes()
 ReadPipeTransport = _UnixReadPipeTransport
 WritePipeTransport = _UnixWritePipeTransport
 
-_reader_class: Any = ReadPipeTransport if reason is None else _stock_reader
-_writer_class: Any = WritePipeTransport if reason is None else _stock_writer
-
-
-class Hooks:
-    """The loop's hooks that concern pipes."""
-
-    __slots__ = ()
-
-    def _make_read_pipe_transport(
-        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
-    ) -> Any:
-        return _reader_class(self, pipe, protocol, waiter, extra)
-
-    def _make_write_pipe_transport(
-        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
-    ) -> Any:
-        return _writer_class(self, pipe, protocol, waiter, extra)
+reader_class: Any = ReadPipeTransport if reason is None else _stock_reader
+writer_class: Any = WritePipeTransport if reason is None else _stock_writer

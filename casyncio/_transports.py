@@ -7,7 +7,6 @@ mistake or per look of a curious eye is here.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import socket
 import warnings
@@ -330,7 +329,7 @@ def enable() -> bool:
     if _Base is object or os.environ.get("CASYNCIO_TRANSPORTS") == "stock":
         return False
     attach, detach = _base_events.Server._attach, _base_events.Server._detach
-    knows_clients = len(inspect.signature(attach).parameters) > 1
+    knows_clients = attach.__code__.co_argcount > 1  # self is one
     known = _names_in(attach) == ("_sockets", "_clients", "add") and _names_in(detach) == (
         "_clients",
         "discard",

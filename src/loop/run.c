@@ -210,6 +210,25 @@ look_late(CaLoop *self)
     return ca_ready_run(self, found);
 }
 
+/* A function whose only effect is that the interpreter runs: it looks at its
+ * pending work when a function of Python starts. */
+static PyObject *
+make_empty_function(void)
+{
+    PyObject *found = NULL;
+    PyObject *globals = PyDict_New();
+    PyObject *none = globals == NULL
+                         ? NULL
+                         : PyRun_String("def empty(): pass", Py_file_input,
+                                        globals, globals);
+    if (none != NULL) {
+        found = Py_XNewRef(PyDict_GetItemString(globals, "empty"));
+    }
+    Py_XDECREF(none);
+    Py_XDECREF(globals);
+    return found;
+}
+
 /* Let other threads run, and whatever else the interpreter does between two
  * instructions, by calling a function of Python that does nothing.  Merely
  * letting go of the lock would starve the others: each time, a waiting thread
@@ -224,7 +243,12 @@ do_pending_work(CaLoop *self)
     }
     (void)ca_pace_read(&self->pace);
     self->pending_ticks = self->turn_ticks;
-    PyObject *none = PyObject_CallNoArgs(self->st->empty_function);
+    if (self->st->empty_function == NULL) {
+        self->st->empty_function = make_empty_function();
+    }
+    PyObject *none = self->st->empty_function == NULL
+                         ? NULL
+                         : PyObject_CallNoArgs(self->st->empty_function);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }

@@ -142,7 +142,8 @@ module_py_use_streams(PyObject *module, PyObject *args)
                           &PyType_Type, &protocol, &ended)) {
         return NULL;
     }
-    if (!PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
+    if (st->ReaderType == NULL ||
+        !PyType_IsSubtype((PyTypeObject *)reader, st->ReaderType) ||
         !PyType_IsSubtype((PyTypeObject *)protocol, st->StreamProtocolType)) {
         PyErr_SetString(PyExc_TypeError, "not native classes");
         return NULL;
@@ -221,7 +222,12 @@ PyDoc_STRVAR(use_combining_doc,
 "between Pythons: gather() gives futures that are done a callback, too; a\n"
 "TaskGroup drops its fields when it is left.");
 
+PyDoc_STRVAR(getattr_doc,
+"__getattr__(name, /)\n--\n\n"
+"Make what few programs need, when it is first asked for.");
+
 static PyMethodDef module_methods[] = {
+    {"__getattr__", ca_types_getattr, METH_O, getattr_doc},
     {"use_combining", ca_combine_use, METH_VARARGS, use_combining_doc},
     {"adopt", module_py_adopt, METH_O, adopt_doc},
     {"use_sync", module_py_use_sync, METH_VARARGS, use_sync_doc},
@@ -242,25 +248,6 @@ static PyMethodDef module_methods[] = {
 
 /* ---- the module ---- */
 
-/* A function whose only effect is that the interpreter runs: it looks at its
- * pending work when a function of Python starts. */
-static PyObject *
-make_empty_function(void)
-{
-    PyObject *found = NULL;
-    PyObject *globals = PyDict_New();
-    PyObject *none = globals == NULL
-                         ? NULL
-                         : PyRun_String("def empty(): pass", Py_file_input,
-                                        globals, globals);
-    if (none != NULL) {
-        found = Py_XNewRef(PyDict_GetItemString(globals, "empty"));
-    }
-    Py_XDECREF(none);
-    Py_XDECREF(globals);
-    return found;
-}
-
 static int
 module_exec(PyObject *module)
 {
@@ -268,9 +255,8 @@ module_exec(PyObject *module)
     if (ca_names_init(st) < 0 || ca_imports_init(st) < 0) {
         return -1;
     }
-    st->empty_function = make_empty_function();
-    if (st->empty_function == NULL || ca_sockobj_init(st) < 0 ||
-        ca_reader_feed_init(st) < 0 || ca_clients_init(st) < 0) {
+    if (ca_sockobj_init(st) < 0 || ca_reader_feed_init(st) < 0 ||
+        ca_clients_init(st) < 0) {
         return -1;
     }
     int sharing = ca_context_probe();

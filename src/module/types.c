@@ -1,4 +1,10 @@
-/* types.c - makes the types, in the order in which they need each other. */
+/* types.c - makes the types, in the order in which they need each other.
+ *
+ * With the module come those that every loop needs.  All others are made when
+ * the module is asked for one of them by its name, by Python or by C
+ * (py/late.h): making a type takes longer than most functions ever will, and a
+ * program waits for its imports.
+ */
 #include "module/types.h"
 
 #include "api/api.h"
@@ -77,17 +83,6 @@ static int
 make_task_types(PyObject *module, ca_state *st)
 {
     ca_dlist_init(&st->all_tasks);
-    st->CoroType = make_type(module, &ca_coro_spec, NULL);
-    if (st->CoroType == NULL) {
-        return -1;
-    }
-    st->SockCallType = make_type(module, &ca_sockcall_spec, st->CoroType);
-    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
-    if (st->SockCallType == NULL || st->SockWatchType == NULL ||
-        st->FileJobType == NULL) {
-        return -1;
-    }
     if (!ca_guard_sizes_fit(st)) {
         return 0;
     }
@@ -96,9 +91,6 @@ make_task_types(PyObject *module, ca_state *st)
     st->FutureIterType = make_type(module, &ca_future_iter_spec, NULL);
     if (st->FutureType == NULL || st->TaskType == NULL ||
         st->FutureIterType == NULL) {
-        return -1;
-    }
-    if (ca_combine_make_types(module, st) < 0) {
         return -1;
     }
     if (ca_registry_data_spec != NULL) {
@@ -111,21 +103,82 @@ make_task_types(PyObject *module, ca_state *st)
 
 /* Transports, where the base looks as we think. */
 static int
-make_transport_types(PyObject *module, ca_state *st)
+make_transport_type(PyObject *module, ca_state *st)
 {
-    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
-    if (st->AcceptorType == NULL) {
-        return -1;
-    }
-    st->NewClientsType = make_type(module, &ca_new_clients_spec, NULL);
-    if (st->NewClientsType == NULL) {
-        return -1;
-    }
     st->StreamType = (PyTypeObject *)ca_stream_type_new(module, st);
     if (st->StreamType == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
     return PyModule_AddType(module, st->StreamType);
+}
+
+/* ---- those that are made late ---- */
+
+/* The base of all coroutines, and what they raise. */
+static int
+make_coro_types(PyObject *module, ca_state *st)
+{
+    if (st->CoroType == NULL) {
+        st->no_args = PyTuple_New(0);
+        st->StopType = make_type(module, &ca_stop_spec,
+                                 (PyTypeObject *)PyExc_StopIteration);
+        st->CoroType = make_type(module, &ca_coro_spec, NULL);
+    }
+    return st->no_args == NULL || st->StopType == NULL || st->CoroType == NULL
+               ? -1
+               : 0;
+}
+
+/* What stands for methods of `async with`. */
+static int
+make_special_types(PyObject *module, ca_state *st)
+{
+    if (st->SpecialType == NULL) {
+        st->SpecialType = (PyTypeObject *)PyType_FromModuleAndSpec(
+            module, &ca_special_spec, NULL);
+        st->BoundType = (PyTypeObject *)PyType_FromModuleAndSpec(
+            module, &ca_bound_spec, NULL);
+    }
+    return st->SpecialType == NULL || st->BoundType == NULL ? -1 : 0;
+}
+
+static int
+make_sock_types(PyObject *module, ca_state *st)
+{
+    if (make_coro_types(module, st) < 0) {
+        return -1;
+    }
+    st->SockCallType = make_type(module, &ca_sockcall_spec, st->CoroType);
+    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
+    return st->SockCallType == NULL || st->SockWatchType == NULL ? -1 : 0;
+}
+
+static int
+make_file_type(PyObject *module, ca_state *st)
+{
+    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
+    return st->FileJobType == NULL ? -1 : 0;
+}
+
+static int
+make_server_types(PyObject *module, ca_state *st)
+{
+    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
+    st->NewClientsType = make_type(module, &ca_new_clients_spec, NULL);
+    return st->AcceptorType == NULL || st->NewClientsType == NULL ? -1 : 0;
+}
+
+/* gather(), timeout() and their like, where futures are ours. */
+static int
+make_combine_types(PyObject *module, ca_state *st)
+{
+    if (st->FutureType == NULL) {
+        return 0;
+    }
+    return make_coro_types(module, st) < 0 ||
+                   make_special_types(module, st) < 0
+               ? -1
+               : ca_combine_make_types(module, st);
 }
 
 /* TLS, where the base of its transport looks as we think. */
@@ -172,7 +225,7 @@ add_type(PyObject *module, PyObject *steal_type)
 
 /* Transports for pipes, where the base looks as we think. */
 static int
-make_pipe_types(PyObject *module)
+make_pipe_types(PyObject *module, ca_state *Py_UNUSED(st))
 {
     PyObject *base = ca_pipe_type_new(module);
     int found = add_type(module, Py_XNewRef(base));
@@ -190,16 +243,13 @@ make_pipe_types(PyObject *module)
 static int
 make_sync_types(PyObject *module, ca_state *st)
 {
-    int fits = ca_sync_init(st);
-    st->no_args = PyTuple_New(0);
-    st->SpecialType = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &ca_special_spec, NULL);
-    st->BoundType = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &ca_bound_spec, NULL);
-    st->StopType = make_type(module, &ca_stop_spec,
-                             (PyTypeObject *)PyExc_StopIteration);
-    if (fits <= 0 || st->FutureType == NULL || st->StopType == NULL) {
-        return fits < 0 || PyErr_Occurred() ? -1 : 0;
+    int fits = st->FutureType == NULL ? 0 : ca_sync_init(st);
+    if (fits <= 0) {
+        return fits;
+    }
+    if (make_coro_types(module, st) < 0 ||
+        make_special_types(module, st) < 0) {
+        return -1;
     }
     st->sync.CallType = make_type(module, &ca_synccall_spec, st->CoroType);
     st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
@@ -217,6 +267,9 @@ make_sync_types(PyObject *module, ca_state *st)
 static int
 make_stream_types(PyObject *module, ca_state *st)
 {
+    if (make_coro_types(module, st) < 0) {
+        return -1;
+    }
     st->ReaderType = make_type(module, &ca_reader_spec, NULL);
     st->WriterType = make_type(module, &ca_writer_spec, NULL);
     st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
@@ -227,16 +280,70 @@ make_stream_types(PyObject *module, ca_state *st)
                : ca_streams_init(st);
 }
 
+enum { MAX_NAMES = 8 };
+
+/* Who makes what. */
+static const struct {
+    int (*make)(PyObject *module, ca_state *st);
+    const char *names[MAX_NAMES];
+} late[] = {
+    {make_coro_types, {"Coro", "StopIteration"}},
+    {make_sock_types, {"SockCall", "SockWatch"}},
+    {make_file_type, {"FileJob"}},
+    {make_server_types, {"Acceptor", "NewClients"}},
+    {make_combine_types,
+     {"Function", "CombineCall", "GatherCallback", "Expiry", "GatheringFuture",
+      "Timeout", "TaskGroup"}},
+    {make_tls_types, {"Tls", "TlsTransport", "use_tls", "find_openssl"}},
+    {make_datagram_type, {"DatagramTransport"}},
+    {make_pipe_types, {"Pipe", "ReadPipe", "WritePipe"}},
+    {make_sync_types,
+     {"SyncCall", "Lock", "Event", "Semaphore", "BoundedSemaphore", "Queue"}},
+    {make_stream_types,
+     {"StreamReader", "StreamWriter", "StreamReaderProtocol", "StreamCall"}},
+};
+
+/* Who makes what has that name; -1: nobody. */
+static int
+maker_of(PyObject *name)
+{
+    for (int i = 0; i < (int)Py_ARRAY_LENGTH(late); i++) {
+        for (int k = 0; k < MAX_NAMES && late[i].names[k] != NULL; k++) {
+            if (PyUnicode_CompareWithASCIIString(name, late[i].names[k]) ==
+                0) {
+                return i;
+            }
+        }
+    }
+    return -1;
+}
+
+PyObject *
+ca_types_getattr(PyObject *module, PyObject *name)
+{
+    ca_state *st = PyModule_GetState(module);
+    int maker = PyUnicode_Check(name) ? maker_of(name) : -1;
+    PyObject *dict = PyModule_GetDict(module); /* borrowed */
+    PyObject *found = NULL;
+    if (maker >= 0 && (st->types_made & 1u << maker) == 0) {
+        st->types_made |= 1u << maker;
+        if (late[maker].make(module, st) < 0) {
+            return NULL;
+        }
+        found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+    }
+    if (found == NULL && !PyErr_Occurred()) {
+        PyErr_Format(PyExc_AttributeError,
+                     "module 'casyncio._native' has no attribute '%S'", name);
+    }
+    return found;
+}
+
 int
 ca_types_init(PyObject *module, ca_state *st)
 {
     return make_types(module, st) < 0 || make_task_types(module, st) < 0 ||
-                   make_transport_types(module, st) < 0 ||
-                   make_tls_types(module, st) < 0 ||
-                   make_datagram_type(module, st) < 0 ||
-                   make_pipe_types(module) < 0 ||
-                   make_sync_types(module, st) < 0 ||
-                   make_stream_types(module, st) < 0
+                   make_transport_type(module, st) < 0
                ? -1
                : 0;
 }

@@ -226,6 +226,7 @@ typedef struct ca_state {
 
     ca_dnode all_tasks;                /* every native Task; see registry.h */
     uint64_t task_count;               /* for the names of tasks */
+    uint32_t types_made;               /* a bit each, see module/types.c */
     struct CaLoop *known_loop;         /* borrowed: the last loop that was seen
                                           to be ours; its death clears it */
     int eager_naming;                  /* CA_EAGER_NAME_*, task/eager.h */

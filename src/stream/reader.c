@@ -132,7 +132,8 @@ ca_reader_begin_waiting(CaReader *self, const char *method)
     if (self->in.paused && resume_transport(self) < 0) {
         return NULL;
     }
-    if (!PyObject_TypeCheck(self->loop, self->st->LoopType)) {
+    if (self->loop == NULL ||
+        !PyObject_TypeCheck(self->loop, self->st->LoopType)) {
         PyErr_SetString(PyExc_RuntimeError, "the reader's loop was replaced");
         return NULL;
     }

@@ -24,14 +24,15 @@ add_future(CaSyncCall *self)
     if (loop == NULL) {
         return 0;
     }
-    if (*deque == NULL) {
-        *deque = PyObject_CallNoArgs(st->deque);
-        if (*deque == NULL) {
-            return -1;
-        }
-    }
+    /* First of all, since the collector may run, and who has a __del__() set
+     * the attribute. */
     PyObject *fut = ca_future_new(loop);
-    if (fut == NULL || ca_deque_append(st, *deque, fut) < 0) {
+    if (fut != NULL && *deque == NULL) {
+        PyObject *made = PyObject_CallNoArgs(st->deque);
+        Py_XSETREF(*deque, made);
+    }
+    if (fut == NULL || *deque == NULL ||
+        ca_deque_append(st, *deque, fut) < 0) {
         Py_XDECREF(fut);
         return -1;
     }

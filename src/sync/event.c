@@ -62,7 +62,9 @@ wake_all(CaEvent *self)
     ca_state *st = self->s.st;
     int result = 0;
     PyObject *fut;
-    PyObject *iter = PyObject_GetIter(self->s.waiters);
+    PyObject *waiters = Py_NewRef(self->s.waiters); /* the collector may run */
+    PyObject *iter = PyObject_GetIter(waiters);
+    Py_DECREF(waiters);
     while (iter != NULL && result == 0 && (fut = PyIter_Next(iter)) != NULL) {
         int done = ca_waiter_is_done(st, fut);
         result = done != 0 ? (done < 0 ? -1 : 0)

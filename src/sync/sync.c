@@ -4,18 +4,14 @@
 #include "loop/overrides.h"
 #include "py/adopt.h"
 #include "py/args.h"
+#include "py/wanted.h"
 #include "task/registry.h"
 
 #include <stddef.h>
 
 /* ---- what we use of the standard library ---- */
 
-static const struct {
-    size_t where;
-    const char *module;
-    const char *name;
-    bool optional;
-} imports[] = {
+static const ca_wanted imports[] = {
     {offsetof(ca_state, sync.StockMixin), "asyncio.locks",
      "_ContextManagerMixin", false},
     {offsetof(ca_state, sync.StockLock), "asyncio.locks", "Lock", false},
@@ -57,23 +53,6 @@ static PyObject **
 field(const void *owner, size_t where)
 {
     return (PyObject **)((char *)owner + where);
-}
-
-static int
-import_one(ca_state *st, int i)
-{
-    PyObject *module = PyImport_ImportModule(imports[i].module);
-    PyObject *found = module == NULL
-                          ? NULL
-                          : PyObject_GetAttrString(module, imports[i].name);
-    Py_XDECREF(module);
-    if (found == NULL && imports[i].optional &&
-        PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        return 0;
-    }
-    *field(st, imports[i].where) = found;
-    return found == NULL ? -1 : 0;
 }
 
 /* The C function behind a method of deque; NULL, without an exception, when
@@ -122,10 +101,8 @@ deque_fits(const ca_state *st)
 int
 ca_sync_init(ca_state *st)
 {
-    for (int i = 0; i < N_IMPORTS; i++) {
-        if (import_one(st, i) < 0) {
-            return -1;
-        }
+    if (ca_wanted_import(st, imports, N_IMPORTS) < 0) {
+        return -1;
     }
     st->sync.deque_append = deque_function(st, "append", METH_O);
     st->sync.deque_popleft = deque_function(st, "popleft", METH_NOARGS);
@@ -137,23 +114,18 @@ ca_sync_init(ca_state *st)
 }
 
 int
-ca_sync_visit_state(const ca_state *st, visitproc visit, void *arg)
+ca_sync_visit_state(ca_state *st, visitproc visit, void *arg)
 {
-    for (int i = 0; i < N_IMPORTS; i++) {
-        Py_VISIT(*field(st, imports[i].where));
-    }
     for (int i = 0; i < N_TYPES; i++) {
         Py_VISIT(*field(st, types[i]));
     }
-    return 0;
+    return ca_wanted_visit(st, imports, N_IMPORTS, visit, arg);
 }
 
 void
 ca_sync_clear_state(ca_state *st)
 {
-    for (int i = 0; i < N_IMPORTS; i++) {
-        Py_CLEAR(*field(st, imports[i].where));
-    }
+    ca_wanted_clear(st, imports, N_IMPORTS);
     for (int i = 0; i < N_TYPES; i++) {
         Py_CLEAR(*field(st, types[i]));
     }

@@ -87,7 +87,7 @@ extern PyType_Spec ca_queue_spec;
  * think, and there shall be no types; -1 with an exception. */
 int ca_sync_init(ca_state *st);
 
-int ca_sync_visit_state(const ca_state *st, visitproc visit, void *arg);
+int ca_sync_visit_state(ca_state *st, visitproc visit, void *arg);
 void ca_sync_clear_state(ca_state *st);
 
 /* ---- plain or not ---- */

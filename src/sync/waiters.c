@@ -49,8 +49,10 @@ static PyObject *
 search_all(const ca_state *st, PyObject *deque,
            int (*skip)(const ca_state *st, PyObject *fut))
 {
+    Py_INCREF(deque);                  /* the collector may run */
     PyObject *iter = PyObject_GetIter(deque);
     PyObject *found = NULL;
+    Py_DECREF(deque);
     while (iter != NULL && (found = PyIter_Next(iter)) != NULL) {
         int skipped = skip(st, found);
         if (skipped == 0) {

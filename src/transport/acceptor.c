@@ -12,6 +12,7 @@
 
 #include "loop/ready.h"
 #include "py/errors.h"
+#include "py/late.h"
 #include "py/sockobj.h"
 #include "transport/stream.h"
 
@@ -200,6 +201,9 @@ int
 ca_acceptor_start(CaLoop *loop, PyObject *factory, PyObject *sock,
                   PyObject *server, PyObject *context, int backlog)
 {
+    if (ca_late_need(loop->st, loop->st->AcceptorType, "Acceptor") < 0) {
+        return -1;
+    }
     CaAcceptor *self = PyObject_GC_New(CaAcceptor, loop->st->AcceptorType);
     if (self == NULL) {
         return -1;

@@ -8,6 +8,7 @@
 #include "transport/filejob.h"
 
 #include "py/errors.h"
+#include "py/late.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -86,6 +87,9 @@ static CaFileJob *
 make(CaLoop *loop, ca_op_kind kind, int fd, int64_t offset)
 {
     if (ca_loop_check_open(loop) < 0 || ca_loop_check_thread(loop) < 0) {
+        return NULL;
+    }
+    if (ca_late_need(loop->st, loop->st->FileJobType, "FileJob") < 0) {
         return NULL;
     }
     CaFileJob *self = PyObject_GC_New(CaFileJob, loop->st->FileJobType);

@@ -52,7 +52,8 @@ bool
 ca_reader_feed_keeps(const ca_state *st, PyObject *protocol)
 {
     return Py_TYPE(protocol) == st->StreamProtocolClass ||
-           PyObject_TypeCheck(protocol, st->StreamProtocolType);
+           (st->StreamProtocolType != NULL &&
+            PyObject_TypeCheck(protocol, st->StreamProtocolType));
 }
 
 /* Whether `protocol` is exactly asyncio's. */

@@ -12,6 +12,7 @@
 #include "loop/ready.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/late.h"
 #include "py/sockobj.h"
 
 #include <stddef.h>
@@ -316,6 +317,9 @@ PyObject *
 ca_sockcall_new(CaLoop *loop, const ca_sock_op *op, PyObject *const *args,
                 Py_ssize_t nargs)
 {
+    if (ca_late_need(loop->st, loop->st->SockCallType, "SockCall") < 0) {
+        return NULL;
+    }
     CaSockCall *self = (CaSockCall *)ca_coro_new(loop->st, &kind);
     if (self == NULL) {
         return NULL;

@@ -1,11 +1,18 @@
 """Everything public can be asked what it is and how it is called."""
 
 import inspect
+import pathlib
+import re
 
 import pytest
 
 import casyncio
 from casyncio import _native
+
+# Most are made when they are asked for.
+STUB = pathlib.Path(__file__).parents[2].joinpath("casyncio/_native.pyi").read_text()
+for name in re.findall(r"^class (\w+)", STUB, re.MULTILINE):
+    getattr(_native, name, None)
 
 TYPES = [
     member

@@ -415,3 +415,52 @@ def test_a_class_between_the_loop_and_ours_still_goes_first(casyncio):
     with asyncio.Runner(loop_factory=Mixed) as runner:
         assert runner.run(answer()) == 42
     assert calls
+
+
+FRUGAL = """
+import asyncio, sys, casyncio
+from casyncio import _native
+async def main():
+    await asyncio.sleep(0)
+with asyncio.Runner(loop_factory=casyncio.new_event_loop) as runner:
+    runner.run(main())
+print(*sorted(name for name in sys.modules if name.startswith("casyncio.")))
+print(*sorted(name for name, value in vars(_native).items() if isinstance(value, type)))
+"""
+
+
+def test_a_program_that_only_runs_a_loop_loads_little(run_python):
+    done = run_python(["-c", FRUGAL])
+    assert done.returncode == 0, done.stderr
+    modules, made = (set(line.split()) for line in done.stdout.splitlines())
+    rare = {"_children", "_combine", "_datagrams", "_files", "_pipes", "_streams", "_sync", "_tls"}
+    assert "casyncio._native" in modules and not modules & {f"casyncio.{name}" for name in rare}
+    assert {"Loop", "Handle"} <= made
+    assert not made & {"Coro", "Lock", "StreamReader", "TaskGroup", "Tls", "ReadPipe", "SockCall"}
+
+
+LATE = """
+from casyncio import _native
+before = set(vars(_native))
+first = getattr(_native, {name!r})
+assert getattr(_native, {name!r}) is first is vars(_native)[{name!r}]
+assert {name!r} not in before
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["Coro", "StreamCall", "Queue", "Timeout", "TlsTransport", "NewClients", "use_tls"]
+)
+def test_a_native_name_is_made_once_when_it_is_asked_for(run_python, name):
+    done = run_python(["-c", LATE.format(name=name)])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["Nothing", "", "locks", "Lock\0"])
+def test_the_native_module_refuses_names_that_it_has_not(name):
+    from casyncio import _native
+
+    with pytest.raises(AttributeError, match="has no attribute"):
+        getattr(_native, name)
+    with pytest.raises(AttributeError, match="has no attribute"):
+        _native.__getattr__(7)

@@ -1090,3 +1090,22 @@ def test_a_writer_whose_class_makes_a_property_of_the_transport_uses_it(loop):
         return log, [str(call) for call in transport.mock_calls]
 
     assert loop.run_until_complete(main(casyncio)) == loop.run_until_complete(main(asyncio))
+
+
+def test_a_transport_that_takes_the_readers_loop_away_fails_the_read(loop):
+    class Thief(asyncio.Transport):
+        def pause_reading(self):
+            pass
+
+        def resume_reading(self):
+            del reader._loop
+
+    async def main():
+        with pytest.raises((AttributeError, RuntimeError)):
+            await reader.readexactly(20)
+
+    reader = casyncio.StreamReader(limit=2, loop=loop)
+    reader.set_transport(Thief())
+    reader.feed_data(b"abcdefgh")
+    assert reader._paused
+    loop.run_until_complete(main())

@@ -1,6 +1,7 @@
 """Locks and queues: what programs may do to them beside using them."""
 
 import asyncio
+import contextlib
 import copy
 import gc
 import inspect
@@ -812,5 +813,51 @@ def test_a_waiter_whose_comparison_takes_the_deque_away_harms_nobody(family, loo
         lock._waiters.appendleft(Evil())
         call.close()
         assert lock._waiters is None
+
+    loop.run_until_complete(main())
+
+
+class TakesWaitersAway:
+    """Garbage in a cycle; when it is found, the object loses its waiters."""
+
+    def __init__(self, primitive, attribute):
+        self.itself = self
+        self.primitive = primitive
+        self.attribute = attribute
+
+    def __del__(self):
+        setattr(self.primitive, self.attribute, None)
+
+
+@pytest.mark.parametrize("name", ["Lock", "Event", "Semaphore", "Queue"])
+def test_a_collection_while_somebody_begins_to_wait_may_take_the_waiters_away(family, name, loop):
+    attribute = "_getters" if name == "Queue" else "_waiters"
+
+    async def main():
+        made = getattr(family, name)(**({"value": 0} if name == "Semaphore" else {}))
+        if name == "Lock":
+            await made.acquire()
+        first = loop.create_task(getattr(made, WAITS[name])())
+        await asyncio.sleep(0)
+        kept = [loop.create_future() for _ in range(5000)]  # none is left to be used again
+        second = getattr(made, WAITS[name])()
+        gc.disable()
+        TakesWaitersAway(made, attribute)
+        before = gc.get_threshold()
+        gc.set_threshold(1, 1, 1)
+        gc.enable()
+        try:
+            second.send(None)
+        except (AttributeError, TypeError):  # where it is too early
+            pass
+        finally:
+            gc.set_threshold(*before)
+        assert getattr(made, attribute) is None or len(getattr(made, attribute)) <= 1
+        kept.clear()
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # none to leave
+            second.close()
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError, AttributeError, TypeError, ValueError):
+            await first
 
     loop.run_until_complete(main())

@@ -1,22 +1,66 @@
-"""The loop's hooks for TLS; what they need is loaded with the first connection that asks for it."""
+"""The loop's hooks that few programs need: what does the work is loaded with the first call.
+
+The less is loaded with the package, the sooner a program starts.
+"""
 
 from __future__ import annotations
 
+from asyncio import events, unix_events
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import contextvars
 
 
+def _found(module: Any, *path: str) -> Any:
+    """Return what has that name in asyncio before a program puts something else there."""
+    for name in path:
+        module = getattr(module, name, None)
+    return module
+
+
+# Of child watchers, for _children; each has a test that names it.
+get_watcher = _found(events, "get_child_watcher")
+policy_get_watcher = _found(unix_events, "_UnixDefaultEventLoopPolicy", "get_child_watcher")
+threaded_add_handler = _found(unix_events, "ThreadedChildWatcher", "add_child_handler")
+pidfd_add_handler = _found(unix_events, "PidfdChildWatcher", "add_child_handler")
+
+
 class Hooks:
-    """The loop's hooks for TLS."""
+    """The loop's hooks for TLS, pipes and child processes."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _debug: bool
         _make_socket_transport: Any
         call_soon: Any
         create_future: Any
+
+    # ---- pipes ----
+
+    def _make_read_pipe_transport(self, *args: Any, **kwargs: Any) -> Any:
+        from casyncio import _pipes
+
+        return _pipes.reader_class(self, *args, **kwargs)
+
+    def _make_write_pipe_transport(self, *args: Any, **kwargs: Any) -> Any:
+        from casyncio import _pipes
+
+        return _pipes.writer_class(self, *args, **kwargs)
+
+    # ---- child processes ----
+
+    async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> Any:
+        from casyncio import _children
+
+        watcher = None if self._debug else _children.default_watcher()
+        if watcher is None:
+            stock: Any = super()
+            return await stock._make_subprocess_transport(*args, **kwargs)
+        return await _children.make_transport(self, watcher, *args, **kwargs)
+
+    # ---- TLS ----
 
     def _make_ssl_transport(
         self,
