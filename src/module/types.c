@@ -98,6 +98,7 @@ make_task_types(PyObject *module, ca_state *st)
         st->FutureIterType == NULL) {
         return -1;
     }
+    st->FutureType->tp_vectorcall = ca_future_vectorcall;
     if (ca_combine_make_types(module, st) < 0) {
         return -1;
     }
