@@ -93,6 +93,7 @@ make_task_types(PyObject *module, ca_state *st)
         st->FutureIterType == NULL) {
         return -1;
     }
+    st->FutureType->tp_vectorcall = ca_future_vectorcall;
     if (ca_registry_data_spec != NULL) {
         st->TasksDataType = make_type(module, ca_registry_data_spec,
                                       &PySet_Type);

@@ -581,26 +581,74 @@ future_py_set_exception(PyObject *op, PyObject *exc)
 
 /* ---- birth and death ---- */
 
-PyObject *
-ca_future_new(CaLoop *loop)
+/* A tracked future of exactly our type.  Its state and its flags may still be
+ * those of a dead one. */
+static inline CaFuture *
+allocate(ca_state *st)
 {
-    ca_state *st = loop->st;
-    PyObject *op;
-    if (st->futures.top != NULL) {
-        op = ca_freelist_take(&st->futures, st->FutureType);
-        PyObject_GC_Track(op);
-    } else {
-        op = st->FutureType->tp_alloc(st->FutureType, 0);
+    if (st->futures.top == NULL) {
+        return (CaFuture *)st->FutureType->tp_alloc(st->FutureType, 0);
     }
-    if (op == NULL) {
-        return NULL;
-    }
+    PyObject *op = ca_freelist_take(&st->futures, st->FutureType);
     CaFuture *fut = (CaFuture *)op;
-    fut->loop = Py_NewRef(loop);
+    fut->loop = NULL;                  /* where the free list had its link */
+    PyObject_GC_Track(op);
+    return fut;
+}
+
+/* Neither done nor asked for anything yet. */
+static inline void
+begin(CaFuture *fut)
+{
     fut->state = CA_PENDING;
     fut->log_tb = 0;
     fut->blocking = 0;
-    return op;
+}
+
+PyObject *
+ca_future_new(CaLoop *loop)
+{
+    CaFuture *fut = allocate(loop->st);
+    if (fut != NULL) {
+        fut->loop = Py_NewRef(loop);
+        begin(fut);
+    }
+    return (PyObject *)fut;
+}
+
+/* Whether the only argument is `loop`, by name. */
+static bool
+names_loop(const ca_state *st, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return nargs == 0 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1 &&
+           PyTuple_GET_ITEM(kwnames, 0) == st->names[CA_STR_loop];
+}
+
+PyObject *
+ca_future_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                     PyObject *kwnames)
+{
+    ca_state *st = ca_state_of_type((PyTypeObject *)type);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (st == NULL) {
+        return NULL;
+    }
+    if (names_loop(st, nargs, kwnames) &&
+        ca_future_native_loop(st, args[0]) != NULL) {
+        return ca_future_new((CaLoop *)args[0]);
+    }
+    CaFuture *fut = allocate(st);
+    if (fut == NULL) {
+        return NULL;
+    }
+    begin(fut);
+    PyObject *done = stock(st, "__init__", (PyObject *)fut, args, nargs,
+                           kwnames);
+    if (done == NULL) {
+        Py_CLEAR(fut);
+    }
+    Py_XDECREF(done);
+    return (PyObject *)fut;
 }
 
 /* An untracked future without a report lets go of all it has, and of itself.

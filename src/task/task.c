@@ -232,12 +232,30 @@ ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
     return (PyObject *)task;
 }
 
+/* A task before __init__, without what start() would have set. */
+static CaTask *
+blank(ca_state *st)
+{
+    CaTask *task = allocate(st);
+    if (task != NULL) {
+        task->m.state = CA_PENDING;
+        task->m.log_destroy_pending = 0;
+#if !CA_TASKS_LINKED
+        task->number = 0;
+#endif
+    }
+    return task;
+}
+
 static PyObject *
 task_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     ca_state *st = ca_state_of_type(type);
     if (st == NULL) {
         return NULL;
+    }
+    if (type == st->TaskType) {
+        return (PyObject *)blank(st);
     }
     PyObject *op = st->StockTask->tp_new(type, args, kwargs);
     if (op != NULL) {

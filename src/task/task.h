@@ -95,6 +95,11 @@ ca_future_native_loop(ca_state *st, PyObject *loop)
 /* A pending Future of a loop of ours. */
 PyObject *ca_future_new(CaLoop *loop);
 
+/* Future(...), in the place of tp_new and tp_init, which would make each in new
+ * memory.  Classes derived from it have it not. */
+PyObject *ca_future_vectorcall(PyObject *type, PyObject *const *args,
+                               size_t nargsf, PyObject *kwnames);
+
 /* A Task of a loop of ours, its first step queued, or done if `eager`.  name,
  * context: NULL or None for none.  TypeError when coro is not a coroutine. */
 PyObject *ca_task_new(CaLoop *loop, PyObject *coro, PyObject *name,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import sys
 import weakref
 
 import pytest
@@ -375,3 +376,87 @@ def test_thousands_of_tasks_in_rings_are_all_collected(loop, turns):
     while gc.collect():
         pass
     assert len(things) == 0 and not asyncio.all_tasks(loop)
+
+
+# ---- memory of the dead, for those that are made by calling the class ----
+
+
+@pytest.fixture(params=["Future", "another name", "Task"])
+def young(request, loop):
+    """Return a function that makes what is not begun; skip where loops make asyncio's own."""
+    import casyncio
+
+    if casyncio.Future is asyncio.Future:
+        pytest.skip(f"asyncio's own are used here: {casyncio._stock_tasks_reason}")
+    if request.param == "Task":
+        return lambda: casyncio.Task.__new__(casyncio.Task)
+    name = "loop" if request.param == "Future" else "".join(["lo", "op"])  # is not interned
+    return lambda: casyncio.Future(**{name: loop})
+
+
+@pytest.mark.ours("of asyncio's classes only some have such a list")
+def test_calling_the_class_uses_the_memory_of_the_dead(young):
+    def make():
+        return [young() for _ in range(500)]
+
+    make()
+    before = sys.getallocatedblocks()
+    alive = make()
+    assert sys.getallocatedblocks() - before < 100
+    assert len({id(each) for each in alive}) == 500
+
+
+def said(action):
+    """Return what the action returns, or the kind and the words of its error."""
+    try:
+        return action()
+    except Exception as exc:
+        return type(exc), str(exc)
+
+
+@pytest.mark.ours("asyncio's own classes are tested in CPython")
+@pytest.mark.parametrize("end", ["result", "error", "cancel"])
+def test_nothing_is_left_of_the_dead(young, loop, end):
+    async def ends():
+        if end == "error":
+            raise ThingError
+        await (sleeps if end == "cancel" else done)
+
+    def shown(each):
+        names = [name for name in dir(each) if name.startswith("_") and not name.startswith("__")]
+        found = {name: said(lambda name=name: getattr(each, name)) for name in names}
+        for name in ("done", "cancelling", "get_context", "get_coro", "get_name"):
+            found[name] = said(lambda name=name: getattr(each, name)())
+        return {name: value for name, value in found.items() if not callable(value)}
+
+    def finish(task, future):
+        if end == "cancel":
+            task.cancel("dead")
+            future.cancel("dead")
+        elif end == "error":
+            future.set_exception(ThingError())
+        else:
+            future.set_result(Thing())
+        run(loop, 2)
+        assert task.done() and future.done()
+        if end == "error":
+            assert task.exception() and future.exception()
+
+    unused = shown(young())
+    done, sleeps = loop.create_future(), loop.create_future()
+    done.set_result(1)
+    for turn in range(20):
+        task, future = loop.create_task(ends(), name="dead"), loop.create_future()
+        for each in task, future:
+            each.attribute = turn
+            each.add_done_callback(Thing())
+        run(loop)
+        finish(task, future)
+        addresses = id(task), id(future)
+        del task, future, each
+        born = young()
+        assert shown(born) == unused
+        if id(born) in addresses:
+            break
+    else:
+        pytest.fail("the memory was never used again")
