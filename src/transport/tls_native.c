@@ -45,6 +45,8 @@ enum {
     RECORD_MOST = 16 * 1024,           /* plain bytes in one */
     OVERHEAD = 17,                     /* that of TLS 1.3: tag and kind */
     OVERHEAD_MOST = 256,
+    SMALL_ENOUGH = 8,                  /* small receives in a row, from which
+                                          on the next is thought to be one */
 };
 
 typedef struct bio BIO;
@@ -57,6 +59,7 @@ typedef struct {
     int (*SSL_write_ex)(void *ssl, const void *data, size_t n, size_t *done);
     int (*SSL_get_error)(const void *ssl, int result);
     void (*SSL_set_bio)(void *ssl, BIO *rbio, BIO *wbio);
+    void (*SSL_set_read_ahead)(void *ssl, int yes);
     int (*SSL_has_pending)(const void *ssl);
     void (*ERR_clear_error)(void);
     unsigned long (*ERR_peek_error)(void);
@@ -80,29 +83,14 @@ typedef struct {
 } functions;
 
 static const char *const symbols[] = {
-    "SSL_get_SSL_CTX",
-    "SSL_read_ex",
-    "SSL_write_ex",
-    "SSL_get_error",
-    "SSL_set_bio",
-    "SSL_has_pending",
-    "ERR_clear_error",
-    "ERR_peek_error",
-    "OpenSSL_version_num",
-    "BIO_new",
-    "BIO_free",
-    "BIO_up_ref",
-    "BIO_set_data",
-    "BIO_get_data",
-    "BIO_set_init",
-    "BIO_set_flags",
-    "BIO_clear_flags",
-    "BIO_get_new_index",
-    "BIO_meth_new",
-    "BIO_meth_set_read",
-    "BIO_meth_set_write",
-    "BIO_meth_set_ctrl",
-    "BIO_meth_set_destroy",
+    "SSL_get_SSL_CTX",     "SSL_read_ex",       "SSL_write_ex",
+    "SSL_get_error",       "SSL_set_bio",       "SSL_set_read_ahead",
+    "SSL_has_pending",     "ERR_clear_error",   "ERR_peek_error",
+    "OpenSSL_version_num", "BIO_new",           "BIO_free",
+    "BIO_up_ref",          "BIO_set_data",      "BIO_get_data",
+    "BIO_set_init",        "BIO_set_flags",     "BIO_clear_flags",
+    "BIO_get_new_index",   "BIO_meth_new",      "BIO_meth_set_read",
+    "BIO_meth_set_write",  "BIO_meth_set_ctrl", "BIO_meth_set_destroy",
 };
 enum { N_SYMBOLS = sizeof(symbols) / sizeof(symbols[0]) };
 _Static_assert(sizeof(functions) == N_SYMBOLS * sizeof(void *),
@@ -119,35 +107,149 @@ typedef struct ca_tls_wire {
     const char *in;                    /* what was offered and is not used:
                                           somebody's memory, or in `kept` */
     size_t in_length;
+    size_t rest;                       /* bytes of the record begun that are
+                                          still to be given to OpenSSL; 0: at
+                                          a head; when `ahead` */
     char *kept;                        /* owned; NULL: nothing */
     size_t kept_cap;
     char *out;                         /* owned; NULL: nothing */
     size_t out_length;
     size_t out_cap;
-    bool no_memory;                    /* for what was to be sent */
+    bool no_memory;                    /* for what was to be sent, or kept */
     uint16_t overhead;                 /* of the last record: bytes that are
                                           not plain text, without the head */
+    bool ahead;                        /* OpenSSL asks for whole records */
+    uint8_t small;                     /* receives of one record in a row */
+    CaStream *source;                  /* borrowed from its caller; who is
+                                          received from next, or NULL */
+    ssize_t received;                  /* from it: bytes, 0 or -errno */
     CaStream *straight;                /* borrowed from its caller; who sends
                                           the next record at once, or NULL */
     ssize_t refused;                   /* what the kernel said when it did not
                                           take all of it, as -errno; or 0 */
 } wire_t;
 
+/* ---- what came and is not used ---- */
+
+static void
+forget_kept(wire_t *wire)
+{
+    free(wire->kept);
+    wire->kept = NULL;
+    wire->kept_cap = 0;
+}
+
+/* Let what waits stand in memory of ours with so much room behind it.  Room is
+ * doubled, so that a peer whose bytes come one by one while nobody reads costs
+ * no more than another. */
+static int
+make_room(wire_t *wire, size_t nbytes)
+{
+    size_t need = wire->in_length + nbytes;
+    if (wire->kept == NULL || need > wire->kept_cap) {
+        size_t cap = Py_MAX(need, 2 * wire->kept_cap);
+        char *kept = malloc(cap);
+        if (kept == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        memcpy(kept, wire->in, wire->in_length);
+        free(wire->kept);
+        wire->in = wire->kept = kept;
+        wire->kept_cap = cap;
+    } else if (wire->in + need > wire->kept + wire->kept_cap) {
+        memmove(wire->kept, wire->in, wire->in_length);
+        wire->in = wire->kept;
+    }
+    return 0;
+}
+
+/* Append to what is kept. */
+static int
+keep(wire_t *wire, const char *data, size_t nbytes)
+{
+    if (make_room(wire, nbytes) < 0) {
+        return -1;
+    }
+    size_t used = (size_t)(wire->in - wire->kept) + wire->in_length;
+    memcpy(wire->kept + used, data, nbytes);
+    wire->in_length += nbytes;
+    return 0;
+}
+
 /* ---- the BIO ---- */
+
+/* How many of so many bytes at the head of a record, or within one, are to be
+ * given to OpenSSL, which asks for as much as it has room for: no more than
+ * the record, and a head only whole.  So it keeps nothing that we do not
+ * count; with more at hand it would also put off a renegotiation that the peer
+ * waits for. */
+static size_t
+portion(wire_t *wire, const char *data, size_t nbytes)
+{
+    const unsigned char *at = (const unsigned char *)data;
+    if (!wire->ahead) {
+        return nbytes;
+    }
+    if (wire->rest == 0) {
+        if (nbytes < HEAD) {
+            return 0;
+        }
+        wire->rest = HEAD + ((size_t)at[3] << 8 | at[4]);
+    }
+    size_t n = Py_MIN(nbytes, wire->rest);
+    wire->rest -= n;
+    return n;
+}
+
+/* Receive to where OpenSSL wants it; bytes for it, or 0. */
+static size_t
+receive_straight(wire_t *wire, char *buffer, size_t size)
+{
+    CaStream *stream = wire->source;
+    wire->source = NULL;               /* once */
+    wire->received = ca_stream_receive(stream, buffer, size);
+    if (wire->received <= 0) {
+        return 0;
+    }
+    size_t nbytes = (size_t)wire->received;
+    size_t n = portion(wire, buffer, nbytes);
+    if (n < nbytes || nbytes == size) {
+        wire->small = 0;               /* more than a record, it seems */
+    }
+    if (n < nbytes && keep(wire, buffer + n, nbytes - n) < 0) {
+        PyErr_Clear();
+        wire->no_memory = true;
+        return 0;
+    }
+    return n;
+}
+
+static size_t
+take_in(wire_t *wire, char *buffer, size_t size)
+{
+    size_t n = portion(wire, wire->in, Py_MIN(size, wire->in_length));
+    memcpy(buffer, wire->in, n);
+    wire->in += n;
+    wire->in_length -= n;
+    return n;
+}
 
 static int
 wire_read(BIO *bio, char *buffer, int size)
 {
     wire_t *wire = lib.BIO_get_data(bio);
+    size_t n = 0;
     lib.BIO_clear_flags(bio, BIO_FLAGS_RWS_AND_RETRY);
-    if (wire->in_length == 0 || size <= 0) {
+    if (wire->in_length > 0 && size > 0) {
+        n = take_in(wire, buffer, (size_t)size);
+    } else if (wire->source != NULL && size > 0) {
+        n = receive_straight(wire, buffer, (size_t)size);
+    }
+    if (n == 0) {
         lib.BIO_set_flags(bio, BIO_FLAGS_READ_AGAIN);
         return -1;
     }
-    size_t n = Py_MIN((size_t)size, wire->in_length);
-    memcpy(buffer, wire->in, n);
-    wire->in += n;
-    wire->in_length -= n;
     return (int)n;
 }
 
@@ -391,50 +493,15 @@ ca_tls_native_detach(CaTls *self)
 
 /* ---- the engine ---- */
 
+/* Learn how much comes at once. */
 static void
-forget_kept(wire_t *wire)
+note_size(wire_t *wire, size_t nbytes)
 {
-    free(wire->kept);
-    wire->kept = NULL;
-    wire->kept_cap = 0;
-}
-
-/* Let what waits stand in memory of ours with so much room behind it.  Room is
- * doubled, so that a peer whose bytes come one by one while nobody reads costs
- * no more than another. */
-static int
-make_room(wire_t *wire, size_t nbytes)
-{
-    size_t need = wire->in_length + nbytes;
-    if (wire->kept == NULL || need > wire->kept_cap) {
-        size_t cap = Py_MAX(need, 2 * wire->kept_cap);
-        char *kept = malloc(cap);
-        if (kept == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        memcpy(kept, wire->in, wire->in_length);
-        free(wire->kept);
-        wire->in = wire->kept = kept;
-        wire->kept_cap = cap;
-    } else if (wire->in + need > wire->kept + wire->kept_cap) {
-        memmove(wire->kept, wire->in, wire->in_length);
-        wire->in = wire->kept;
+    if (nbytes > RECORD_MOST) {
+        wire->small = 0;
+    } else if (wire->small < SMALL_ENOUGH) {
+        wire->small++;
     }
-    return 0;
-}
-
-/* Append to what is kept. */
-static int
-keep(wire_t *wire, const char *data, size_t nbytes)
-{
-    if (make_room(wire, nbytes) < 0) {
-        return -1;
-    }
-    size_t used = (size_t)(wire->in - wire->kept) + wire->in_length;
-    memcpy(wire->kept + used, data, nbytes);
-    wire->in_length += nbytes;
-    return 0;
 }
 
 static int
@@ -447,7 +514,35 @@ native_offer(CaTls *self, const char *data, size_t nbytes)
     forget_kept(wire);                 /* used up, and not `in` any more */
     wire->in = data;
     wire->in_length = nbytes;
+    note_size(wire, nbytes);
     return 0;
+}
+
+/* A message of one record is received into the memory of OpenSSL, which saves
+ * a copy.  What is larger comes in fewer pieces to the loop's. */
+static bool
+native_invite(CaTls *self, CaStream *stream)
+{
+    wire_t *wire = self->wire;
+    if (wire->small < SMALL_ENOUGH || wire->in_length > 0) {
+        return false;
+    }
+    forget_kept(wire);
+    wire->in = NULL;
+    wire->source = stream;
+    wire->received = -EAGAIN;
+    return true;
+}
+
+static ssize_t
+native_withdraw(CaTls *self)
+{
+    wire_t *wire = self->wire;
+    if (wire == NULL) {
+        return -EAGAIN;
+    }
+    wire->source = NULL;
+    return wire->received;
 }
 
 static int
@@ -521,13 +616,19 @@ static Py_ssize_t
 native_read(CaTls *self, char *buffer, size_t size)
 {
     size_t n = 0;
-    size_t before = self->wire->in_length;
+    wire_t *wire = self->wire;
+    size_t before = wire->in_length;
+    if (!wire->ahead && !lib.SSL_has_pending(self->ssl)) {
+        wire->ahead = true;            /* between two records */
+        wire->rest = 0;
+        lib.SSL_set_read_ahead(self->ssl, 1);
+    }
     forget_errors();
     int result = lib.SSL_read_ex(self->ssl, buffer, size, &n);
     if (result <= 0) {
         return native_outcome(self, result);
     }
-    note_overhead(self->wire, before - self->wire->in_length, n);
+    note_overhead(wire, before - wire->in_length, n);
     return (Py_ssize_t)n;
 }
 
@@ -541,6 +642,9 @@ native_expected(const CaTls *self)
     const unsigned char *at = (const unsigned char *)wire->in;
     size_t left = wire->in_length;
     size_t sum = 0;
+    if (wire->source != NULL) {
+        return Py_MIN(self->last_size, (size_t)RECORD_MOST);
+    }
     if (left < HEAD) {
         return 0;
     }
@@ -634,25 +738,6 @@ native_pending_out(const CaTls *self)
 }
 
 static int
-send_through(CaTls *self, const char *data, size_t nbytes, ssize_t refused)
-{
-    CaStream *stream = (CaStream *)ca_tls_below_borrow(self);
-    if (stream != NULL) {
-        return refused < 0 ? ca_stream_refused(stream, data, nbytes, refused)
-                           : ca_stream_write_memory(stream, data, nbytes);
-    }
-    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
-    PyObject *done = bytes == NULL
-                         ? NULL
-                         : PyObject_CallMethodOneArg(
-                               self->transport,
-                               ca_tls_name(self, CA_STR_write), bytes);
-    Py_XDECREF(bytes);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-static int
 native_send(CaTls *self)
 {
     wire_t *wire = self->wire;
@@ -669,7 +754,7 @@ native_send(CaTls *self)
     ssize_t refused = wire->refused;
     wire->refused = 0;
     Py_INCREF(self);
-    int result = send_through(self, out, nbytes, refused);
+    int result = ca_tls_send_memory(self, out, nbytes, refused);
     give_spare(self->loop, out, cap);
     Py_DECREF(self);
     return result;
@@ -691,6 +776,8 @@ native_drop(CaTls *self)
 const ca_tls_engine ca_tls_native = {
     .name = "native",
     .offer = native_offer,
+    .invite = native_invite,
+    .withdraw = native_withdraw,
     .settle = native_settle,
     .read = native_read,
     .write = native_write,

@@ -8,6 +8,7 @@
 #include "loop/handle.h"
 #include "py/context.h"
 #include "py/errors.h"
+#include "transport/stream.h"
 #include "transport/tls.h"
 
 #include <string.h>
@@ -91,6 +92,28 @@ ca_tls_process_outgoing(CaTls *self)
         return -1;
     }
     return ca_tls_control_writing(self);
+}
+
+/* ---- to the transport below ---- */
+
+int
+ca_tls_send_memory(CaTls *self, const char *data, size_t nbytes,
+                   ssize_t refused)
+{
+    CaStream *stream = (CaStream *)ca_tls_below_borrow(self);
+    if (stream != NULL) {
+        return refused < 0 ? ca_stream_refused(stream, data, nbytes, refused)
+                           : ca_stream_write_memory(stream, data, nbytes);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
+    PyObject *done = bytes == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               self->transport,
+                               ca_tls_name(self, CA_STR_write), bytes);
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 /* ---- encrypting ---- */
