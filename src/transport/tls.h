@@ -90,9 +90,10 @@ typedef struct ca_tls_engine {
     const char *name;
     /* Offer bytes of the wire; good until settle() or the next offer. 0, -1 */
     int (*offer)(CaTls *self, const char *data, size_t nbytes);
-    /* Let the next read() receive from the stream by itself, once, to where
-     * it needs it; false: bytes are to be offered.  Then withdraw() tells what
-     * was received: bytes, 0 at the end, or -errno. */
+    /* Let the next read(), before which no Python may run, receive from the
+     * stream by itself, once, to where it needs it; false: bytes are to be
+     * offered.  Then withdraw() tells what was received: bytes, 0 at the end,
+     * or -errno, which is -EAGAIN when read() had no need of it. */
     bool (*invite)(CaTls *self, struct ca_stream *borrowed);
     ssize_t (*withdraw)(CaTls *self);
     /* Keep a copy of what was offered and not used; 0 or -1. */

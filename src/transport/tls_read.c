@@ -490,8 +490,10 @@ bool
 ca_tls_receive(PyObject *op, CaStream *stream, ssize_t *received, int *result)
 {
     CaTls *self = (CaTls *)op;
+    /* One with a buffer of its own is asked for it when bytes are there. */
     if (self->loop == NULL || !ca_tls_in_state(self, CA_TLS_WRAPPED) ||
-        !may_read(self) || !self->engine->invite(self, stream)) {
+        self->protocol_kind == CA_PROTOCOL_BUFFERED || !may_read(self) ||
+        !self->engine->invite(self, stream)) {
         return false;
     }
     Py_INCREF(op);

@@ -59,6 +59,7 @@ class Wire:
             try:
                 data += self.sslobj.read(nbytes - len(data))
             except ssl.SSLWantReadError:
+                self.sock.sendall(self.outgoing.read())  # of a handshake
                 self.incoming.write(self.sock.recv(65536))
         return data
 
