@@ -51,7 +51,7 @@ enum {
     CA_DEFAULT_LOW = 16 * 1024,
 };
 
-typedef struct {
+typedef struct ca_stream {
     PyObject_HEAD
     PyObject *extra;                   /* strong; the slot `_extra` of
                                           asyncio.BaseTransport: the dict that
@@ -246,6 +246,10 @@ int ca_stream_write_memory(CaStream *self, const char *data, size_t nbytes);
 ssize_t ca_stream_offer(CaStream *self, const char *data, size_t nbytes);
 int ca_stream_refused(CaStream *self, const char *data, size_t nbytes,
                       ssize_t err);
+
+/* Receive what the kernel has: bytes, 0 at the end of the stream, or -errno.
+ * Runs no Python. */
+ssize_t ca_stream_receive(CaStream *self, char *buffer, size_t size);
 
 /* Descriptor ready, in a context that is entered already; 0 or -1. */
 int ca_stream_read(CaStream *self);

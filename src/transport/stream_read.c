@@ -158,6 +158,12 @@ receive(CaStream *self, char *buffer, size_t size, char **where)
                                     where);
 }
 
+ssize_t
+ca_stream_receive(CaStream *self, char *buffer, size_t size)
+{
+    return receive(self, buffer, size, NULL);
+}
+
 /* To a reader without calling the protocol, if that can be: true, and *result
  * is 0 or -1. */
 static bool
@@ -303,9 +309,25 @@ read_into_buffer(CaStream *self)
     return 0;
 }
 
+/* OpenSSL has received by itself; 0 or -1. */
+static int
+read_straight(CaStream *self, ssize_t received, int result)
+{
+    if (result < 0) {
+        return ca_stream_fail(self, UPDATED_FAILED);
+    }
+    bool over = !wants_to_read(self) || self->conn_lost > 0;
+    return received > 0 || over ? 0 : received_none(self, received);
+}
+
 static int
 read_tls(CaStream *self)
 {
+    ssize_t received;
+    int result;
+    if (ca_tls_receive(self->protocol, self, &received, &result)) {
+        return read_straight(self, received, result);
+    }
     char *buffer = ca_tls_input(self->loop);
     if (buffer == NULL) {
         return -1;

@@ -8,9 +8,9 @@
  */
 #include "loop/handle.h"
 #include "loop/held.h"
-#include "py/context.h"
 #include "py/errors.h"
 #include "transport/acceptor.h"
+#include "transport/flow.h"
 #include "transport/stream.h"
 
 #include <errno.h>
@@ -26,40 +26,6 @@ enum {
 
 /* ---- flow control ---- */
 
-/* Call a method of the protocol that takes nothing; what it raises goes to
- * the loop's exception handler.  0, or -1 when it must leave the loop. */
-static int
-tell_protocol(CaStream *self, int which)
-{
-    PyObject *done = ca_stream_call(self, which, NULL);
-    if (done != NULL) {
-        Py_DECREF(done);
-        return 0;
-    }
-    if (ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    int told = ca_error_tell(exc, (PyObject *)self,
-                             ca_stream_name_borrow(self, CA_STR__flow_failed),
-                             ca_stream_name_borrow(self, which), exc, NULL);
-    Py_DECREF(exc);
-    return told;
-}
-
-/* The same in the transport's context, whoever writes; in the writer's when
- * that one is inside of the other already. */
-static int
-tell_in_context(CaStream *self, int which)
-{
-    PyObject *context = Py_NewRef(self->context);
-    bool entered = ca_context_try_enter(context);
-    int result = ca_context_leave(context, entered,
-                                  tell_protocol(self, which));
-    Py_DECREF(context);
-    return result;
-}
-
 int
 ca_stream_maybe_pause(CaStream *self)
 {
@@ -68,7 +34,8 @@ ca_stream_maybe_pause(CaStream *self)
         return 0;
     }
     self->protocol_paused = true;
-    return tell_in_context(self, CA_STR_pause_writing);
+    return ca_flow_tell(self->loop->st, (PyObject *)self, self->protocol,
+                        self->context, CA_STR_pause_writing);
 }
 
 int
@@ -80,7 +47,8 @@ ca_stream_maybe_resume(CaStream *self)
         return 0;
     }
     self->protocol_paused = false;
-    return tell_protocol(self, CA_STR_resume_writing);
+    return ca_flow_tell(self->loop->st, (PyObject *)self, self->protocol, NULL,
+                        CA_STR_resume_writing);
 }
 
 /* ---- sending ---- */
@@ -478,24 +446,18 @@ PyDoc_STRVAR(writelines_doc,
 "Send an iterable of bytes, in one system call where possible.\n\n"
 "Everything else as in write().");
 
-/* Write each object, holding back so that they leave together. */
+static int
+write_line(PyObject *op, PyObject *data)
+{
+    return write_object((CaStream *)op, data);
+}
+
+/* Write each object, so that they leave together. */
 static int
 write_each(CaStream *self, PyObject *lines)
 {
-    bool outside = ca_held_enter(self->loop);
-    bool gathers = self->gathering.on;
-    int result = 0;
-    self->loop->callback_serial--;     /* not a callback of its own */
-    self->gathering.on = true;
-    for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
-         i++) {
-        /* Its own methods may take it off the list. */
-        PyObject *data = Py_NewRef(PySequence_Fast_GET_ITEM(lines, i));
-        result = write_object(self, data);
-        Py_DECREF(data);
-    }
-    self->gathering.on = gathers;
-    self->loop->in_callback = outside;
+    int result = ca_flow_write_each(self->loop, &self->gathering, lines,
+                                    write_line, (PyObject *)self);
     return result < 0 ? -1 : ca_stream_flush(self);
 }
 

@@ -27,6 +27,7 @@
 
 #include <stdbool.h>
 
+struct ca_stream;
 struct ca_tls_engine;
 struct ca_tls_wire;
 
@@ -70,6 +71,7 @@ typedef struct {
     bool lower_reading_paused;
     bool eof;                          /* the transport below told of it */
     bool broken;                       /* reading failed: nothing goes on */
+    uint32_t last_size;                /* of what was decrypted last, bytes */
     PyObject *failure;                 /* strong; why, while the protocol is
                                           told what came before; else NULL or
                                           None */
@@ -88,13 +90,20 @@ typedef struct ca_tls_engine {
     const char *name;
     /* Offer bytes of the wire; good until settle() or the next offer. 0, -1 */
     int (*offer)(CaTls *self, const char *data, size_t nbytes);
+    /* Let the next read(), before which no Python may run, receive from the
+     * stream by itself, once, to where it needs it; false: bytes are to be
+     * offered.  Then withdraw() tells what was received: bytes, 0 at the end,
+     * or -errno, which is -EAGAIN when read() had no need of it. */
+    bool (*invite)(CaTls *self, struct ca_stream *borrowed);
+    ssize_t (*withdraw)(CaTls *self);
     /* Keep a copy of what was offered and not used; 0 or -1. */
     int (*settle)(CaTls *self);
     /* Decrypt into / encrypt from memory: bytes or CA_TLS_*. */
     Py_ssize_t (*read)(CaTls *self, char *buffer, size_t size);
     Py_ssize_t (*write)(CaTls *self, const char *data, size_t nbytes);
-    /* What read() would give of what was offered, by its look, at most
-     * CA_READ_BUFFER_SIZE; 0: it cannot be told.  Often right. */
+    /* What read() would give of what was offered, by its look, or of what it
+     * is invited to, by the last; at most CA_READ_BUFFER_SIZE; 0: it cannot be
+     * told.  Often right. */
     size_t (*expected)(const CaTls *self);
     /* The same as write(), for at most one record; it may leave at once. */
     Py_ssize_t (*write_record)(CaTls *self, const char *data, size_t nbytes);
@@ -141,6 +150,12 @@ char *ca_tls_input(CaLoop *loop);
 
 /* Bytes came from the transport below; 0 or -1.  May run Python. */
 int ca_tls_received(PyObject *op, const char *data, size_t nbytes);
+
+/* The stream below is readable.  True: it was received from, *received tells
+ * what, and *result is 0 or -1; false: receive and call ca_tls_received().
+ * May run Python. */
+bool ca_tls_receive(PyObject *op, struct ca_stream *stream, ssize_t *received,
+                    int *result);
 
 /* ---- shared between the files of this noun ---- */
 
@@ -198,6 +213,11 @@ int ca_tls_read(CaTls *self);
 /* Write bytes that lie in `op`; 0 or -1.  May run Python. */
 int ca_tls_write(CaTls *self, PyObject *op, const char *data, size_t nbytes);
 int ca_tls_write_object(CaTls *self, PyObject *data);
+
+/* Give records to the transport below, which has refused them with -errno if
+ * `refused` is not 0; 0 or -1.  May run Python. */
+int ca_tls_send_memory(CaTls *self, const char *data, size_t nbytes,
+                       ssize_t refused);
 
 /* Bytes that wait because the transport below is full. */
 size_t ca_tls_buffered(const CaTls *self);

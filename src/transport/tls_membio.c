@@ -6,6 +6,7 @@
  */
 #include "transport/tls.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { RECORD = 16 * 1024 };           /* no record holds more plain bytes */
@@ -108,6 +109,18 @@ membio_write(CaTls *self, const char *data, size_t nbytes)
     return outcome(self, pass_bytes(self, self->sslobj, data, nbytes));
 }
 
+static bool
+membio_invite(CaTls *Py_UNUSED(self), struct ca_stream *Py_UNUSED(stream))
+{
+    return false;
+}
+
+static ssize_t
+membio_withdraw(CaTls *Py_UNUSED(self))
+{
+    return -EAGAIN;
+}
+
 /* Only read() knows. */
 static size_t
 membio_expected(const CaTls *Py_UNUSED(self))
@@ -184,6 +197,8 @@ membio_drop(CaTls *self)
 const ca_tls_engine ca_tls_membio = {
     .name = "membio",
     .offer = membio_offer,
+    .invite = membio_invite,
+    .withdraw = membio_withdraw,
     .settle = membio_settle,
     .read = membio_read,
     .write = membio_write,

@@ -227,7 +227,7 @@ decrypt_object(CaTls *self, plain_text *plain, size_t expected,
 
 /* Decrypt what came, as far as the loop's buffer goes; 0 or -1. */
 static int
-decrypt(CaTls *self, plain_text *plain, Py_ssize_t *end)
+decrypt_some(CaTls *self, plain_text *plain, Py_ssize_t *end)
 {
     size_t expected = self->engine->expected(self);
     *plain = (plain_text){0};
@@ -241,6 +241,16 @@ decrypt(CaTls *self, plain_text *plain, Py_ssize_t *end)
     plain->data = buffer;
     plain->nbytes = fill(self, buffer, CA_READ_BUFFER_SIZE, end);
     return 0;
+}
+
+static int
+decrypt(CaTls *self, plain_text *plain, Py_ssize_t *end)
+{
+    int result = decrypt_some(self, plain, end);
+    if (plain->nbytes > 0) {
+        self->last_size = (uint32_t)plain->nbytes;
+    }
+    return result;
 }
 
 /* Decrypt and deliver once; CA_TLS_*, or 1 when there may be more. */
@@ -450,6 +460,18 @@ act(CaTls *self)
     return 0;
 }
 
+/* Keep what is not used; the result so far, or -1. */
+static int
+settle(CaTls *self, int result)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (self->engine->settle(self) < 0) {
+        result = -1;
+    }
+    ca_error_restore(exc);
+    return result;
+}
+
 int
 ca_tls_received(PyObject *op, const char *data, size_t nbytes)
 {
@@ -458,15 +480,28 @@ ca_tls_received(PyObject *op, const char *data, size_t nbytes)
                      ? -1
                      : self->engine->offer(self, data, nbytes);
     if (result == 0) {
-        result = act(self);
-        PyObject *exc = PyErr_GetRaisedException();
-        if (self->engine->settle(self) < 0) {
-            result = -1;
-        }
-        ca_error_restore(exc);
+        result = settle(self, act(self));
     }
     Py_DECREF(op);
     return result;
+}
+
+bool
+ca_tls_receive(PyObject *op, CaStream *stream, ssize_t *received, int *result)
+{
+    CaTls *self = (CaTls *)op;
+    /* One with a buffer of its own is asked for it when bytes are there. */
+    if (self->loop == NULL || !ca_tls_in_state(self, CA_TLS_WRAPPED) ||
+        self->protocol_kind == CA_PROTOCOL_BUFFERED || !may_read(self) ||
+        !self->engine->invite(self, stream)) {
+        return false;
+    }
+    Py_INCREF(op);
+    *result = ca_tls_read(self);
+    *received = self->engine->withdraw(self);
+    *result = settle(self, *result);
+    Py_DECREF(op);
+    return true;
 }
 
 PyDoc_STRVAR(buffer_updated_doc,

@@ -6,8 +6,8 @@
  * the callback is done.
  */
 #include "loop/handle.h"
-#include "py/context.h"
-#include "py/errors.h"
+#include "transport/flow.h"
+#include "transport/stream.h"
 #include "transport/tls.h"
 
 #include <string.h>
@@ -27,45 +27,14 @@ ca_tls_buffered(const CaTls *self)
 
 /* ---- flow control ---- */
 
-/* Call protocol.pause_writing() or resume_writing(); what it raises goes to
- * the loop's exception handler.  0, or -1 when it must leave the loop. */
+/* Call protocol.pause_writing() or resume_writing(); 0 or -1. */
 static int
 tell_protocol(CaTls *self, int which)
 {
-    if (ca_tls_missing(self->protocol)) {
-        return 0;
-    }
-    PyObject *protocol = Py_NewRef(self->protocol);
-    PyObject *done = PyObject_CallMethodNoArgs(protocol,
-                                               ca_tls_name(self, which));
-    Py_DECREF(protocol);
-    if (done != NULL) {
-        Py_DECREF(done);
-        return 0;
-    }
-    if (ca_error_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    int told = ca_error_tell(exc, (PyObject *)self,
-                             ca_tls_name(self, CA_STR__flow_failed),
-                             ca_tls_name(self, which), exc, NULL);
-    Py_DECREF(exc);
-    return told;
-}
-
-/* The same in the connection's context, whoever writes; in the writer's when
- * that one is inside of the other already. */
-static int
-tell_in_context(CaTls *self, int which)
-{
-    PyObject *context = Py_NewRef(self->context == NULL ? Py_None
-                                                        : self->context);
-    bool entered = ca_context_try_enter(context);
-    int result = ca_context_leave(context, entered,
-                                  tell_protocol(self, which));
-    Py_DECREF(context);
-    return result;
+    return ca_tls_missing(self->protocol)
+               ? 0
+               : ca_flow_tell(self->loop->st, (PyObject *)self, self->protocol,
+                              self->context, which);
 }
 
 int
@@ -75,11 +44,11 @@ ca_tls_control_writing(CaTls *self)
     if (!self->app_paused && size > 0 &&
         size >= self->marks[CA_TLS_OUT_HIGH]) {
         self->app_paused = true;
-        return tell_in_context(self, CA_STR_pause_writing);
+        return tell_protocol(self, CA_STR_pause_writing);
     }
     if (self->app_paused && size <= self->marks[CA_TLS_OUT_LOW]) {
         self->app_paused = false;
-        return tell_in_context(self, CA_STR_resume_writing);
+        return tell_protocol(self, CA_STR_resume_writing);
     }
     return 0;
 }
@@ -91,6 +60,28 @@ ca_tls_process_outgoing(CaTls *self)
         return -1;
     }
     return ca_tls_control_writing(self);
+}
+
+/* ---- to the transport below ---- */
+
+int
+ca_tls_send_memory(CaTls *self, const char *data, size_t nbytes,
+                   ssize_t refused)
+{
+    CaStream *stream = (CaStream *)ca_tls_below_borrow(self);
+    if (stream != NULL) {
+        return refused < 0 ? ca_stream_refused(stream, data, nbytes, refused)
+                           : ca_stream_write_memory(stream, data, nbytes);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
+    PyObject *done = bytes == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               self->transport,
+                               ca_tls_name(self, CA_STR_write), bytes);
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 /* ---- encrypting ---- */
@@ -308,6 +299,12 @@ ca_tls_write_object(CaTls *self, PyObject *data)
     return result;
 }
 
+static int
+write_line(PyObject *op, PyObject *data)
+{
+    return ca_tls_write_object((CaTls *)op, data);
+}
+
 PyDoc_STRVAR(_write_appdata_doc,
 "_write_appdata($self, list_of_data, /)\n--\n\n"
 "Encrypt and send each of them, together where possible.");
@@ -329,20 +326,8 @@ tls_py__write_appdata(PyObject *op, PyObject *list_of_data)
     if (lines == NULL) {
         return NULL;
     }
-    bool gathers = self->gathering.on;
-    bool outside = ca_held_enter(self->loop);
-    int result = 0;
-    self->loop->callback_serial--;     /* not a callback of its own */
-    self->gathering.on = true;
-    for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(lines);
-         i++) {
-        /* Its own methods may take it off the list. */
-        PyObject *data = Py_NewRef(PySequence_Fast_GET_ITEM(lines, i));
-        result = ca_tls_write_object(self, data);
-        Py_DECREF(data);
-    }
-    self->gathering.on = gathers;
-    self->loop->in_callback = outside;
+    int result = ca_flow_write_each(self->loop, &self->gathering, lines,
+                                    write_line, op);
     if (result == 0) {
         result = ca_tls_flush(self);
     }

@@ -14,22 +14,14 @@ import pytest
 from tls_openssl import Library
 from tls_peers import client_context, peer, server_context
 from tls_protocols import Buffered, Recorder, pair, run
+from tls_wire import messages, shake
 
-SIZES = (1, 479, 480, 481, 1000, 1000, 1001, 16383, 16384, 16385, 40_000, 300_000)
 SUITES = {
     "TLS 1.3": (ssl.TLSVersion.TLSv1_3, None),
     "GCM": (ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM"),
     "ChaCha20": (ssl.TLSVersion.TLSv1_2, "ECDHE+CHACHA20"),
     "CBC": (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256"),
 }
-
-
-def messages(seed=0):
-    """Return messages of those sizes and of others, each with content of its own."""
-    chance = random.Random(seed)
-    sizes = [*SIZES, *(chance.randrange(1, 20_000) for _ in range(20))]
-    chance.shuffle(sizes)
-    return [chance.randbytes(size) for size in sizes]
 
 
 def suited(context, suite):
@@ -106,20 +98,6 @@ def test_padded_records_arrive_without_the_padding(loop, engine):
                 theirs.data.clear()
 
     run(loop, main())
-
-
-def shake(sock, context):
-    """Shake hands as a server by hand; return the SSLObject and its two BIOs."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sslobj = context.wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        try:
-            sslobj.do_handshake()
-            sock.sendall(outgoing.read())
-            return sslobj, incoming, outgoing
-        except ssl.SSLWantReadError:
-            sock.sendall(outgoing.read())
-            incoming.write(sock.recv(65536))
 
 
 @pytest.mark.parametrize("suite", ["TLS 1.3", "CBC"])
