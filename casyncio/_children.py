@@ -113,8 +113,10 @@ class PidfdChildren:
             return await super()._make_subprocess_transport(  # type: ignore[misc, no-any-return]
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
             )
+        from casyncio import _popen  # few programs need it
+
         waiter = self.create_future()
-        transport = _unix_events._UnixSubprocessTransport(
+        transport = _popen.transport_class()(
             self,
             protocol,
             args,
