@@ -38,8 +38,7 @@ encode(PyObject *text)
     return bytes;
 }
 
-/* Fill in from a tuple, if it is one; 0 or -1.  To be released after both.
- */
+/* Fill in from a tuple, if it is one; 0 or -1.  To be released after both. */
 static int
 strings_from(PyObject *tuple, ca_strings *strings)
 {

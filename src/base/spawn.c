@@ -79,7 +79,7 @@ become(const ca_spawn *spawn, const sigset_t *mask)
 
 /* A function of its own: it must not return in the child, and its caller's
  * variables stay out of the child's reach. */
-__attribute__((noinline)) static pid_t
+static pid_t __attribute__((noinline))
 split(const ca_spawn *spawn, const sigset_t *mask, volatile int *err)
 {
     pid_t pid = vfork();
