@@ -77,9 +77,12 @@ become(const ca_spawn *spawn, const sigset_t *mask)
 
 /* ---- in the parent ---- */
 
-/* A function of its own: it must not return in the child, and its caller's
- * variables stay out of the child's reach. */
-static pid_t __attribute__((noinline))
+/* A function of its own, never inlined: it does not return in the child, and
+ * its caller's variables stay out of the child's reach. */
+static pid_t split(const ca_spawn *spawn, const sigset_t *mask,
+                   volatile int *err) __attribute__((noinline));
+
+static pid_t
 split(const ca_spawn *spawn, const sigset_t *mask, volatile int *err)
 {
     pid_t pid = vfork();
