@@ -16,7 +16,7 @@ from asyncio import events, unix_events
 from asyncio.log import logger
 from typing import Any
 
-from casyncio import _hooks
+from casyncio import _hooks, _popen
 
 # Private names of these are used below; each has a test that names it.
 _events: Any = events
@@ -83,7 +83,7 @@ def _pidfd(pid: int) -> int | None:
 async def make_transport(loop: Any, watcher: Any, *args: Any, **kwargs: Any) -> Any:
     """Start a subprocess and wait until its transport is ready, as asyncio's hook of the loop."""
     waiter = loop.create_future()
-    transport = _unix_events._UnixSubprocessTransport(loop, *args, waiter=waiter, **kwargs)
+    transport = _popen.transport_class()(loop, *args, waiter=waiter, **kwargs)
     _watch(loop, watcher, transport)
     try:
         await waiter

@@ -5,6 +5,7 @@ The less is loaded with the package, the sooner a program starts.
 
 from __future__ import annotations
 
+import subprocess
 from asyncio import events, unix_events
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,24 @@ get_watcher = _found(events, "get_child_watcher")
 policy_get_watcher = _found(unix_events, "_UnixDefaultEventLoopPolicy", "get_child_watcher")
 threaded_add_handler = _found(unix_events, "ThreadedChildWatcher", "add_child_handler")
 pidfd_add_handler = _found(unix_events, "PidfdChildWatcher", "add_child_handler")
+
+# Of child processes, for _popen; the same.
+popen_class = subprocess.Popen
+subprocess_transport_class = _found(unix_events, "_UnixSubprocessTransport")
+
+
+def starting() -> tuple[Any, ...]:
+    """Return what starts the usual child in ``subprocess``, as it is now."""
+    return (
+        _found(subprocess, "Popen", "__init__"),
+        _found(subprocess, "Popen", "_execute_child"),
+        _found(subprocess, "Popen", "_posix_spawn"),
+        _found(subprocess, "_fork_exec"),
+        _found(subprocess, "_cleanup"),
+    )
+
+
+stock_starting = starting()
 
 
 class Hooks:

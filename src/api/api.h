@@ -16,6 +16,7 @@ extern PyMethodDef ca_file_methods[];
 extern PyMethodDef ca_task_methods[];
 extern PyMethodDef ca_debug_methods[];
 extern PyMethodDef ca_net_methods[];
+extern PyMethodDef ca_process_methods[];
 extern PyMethodDef ca_resolve_methods[];
 extern PyGetSetDef ca_loop_getset[];
 extern PyMemberDef ca_loop_members[];

@@ -23,6 +23,7 @@ join_methods(void)
         ca_lifecycle_methods, ca_schedule_methods, ca_fd_methods,
         ca_task_methods,      ca_debug_methods,    ca_net_methods,
         ca_sock_methods,      ca_resolve_methods,  ca_file_methods,
+        ca_process_methods,
     };
     size_t n = 0;
     for (size_t i = 0; i < sizeof(chapters) / sizeof(chapters[0]); i++) {

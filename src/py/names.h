@@ -92,6 +92,7 @@
     X(cancelled) \
     X(_make_sock) \
     X(_dropped) \
+    X(_accept_connection) \
     X(_accepted) \
     X(_accept_failed) \
     X(_connection_failed) \

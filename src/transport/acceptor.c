@@ -10,6 +10,7 @@
  */
 #include "transport/acceptor.h"
 
+#include "loop/handle.h"
 #include "loop/ready.h"
 #include "py/errors.h"
 #include "py/late.h"
@@ -155,12 +156,12 @@ accept_one(const CaAcceptor *self, ca_sockaddr *peer)
     return fd < 0 ? -errno : fd;
 }
 
+/* Accept what waits, up to the backlog; 0 or -1. */
 static int
-acceptor_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
+accept_waiting(CaAcceptor *self)
 {
-    CaAcceptor *self = (CaAcceptor *)op;
-    PyObject *callback = PyObject_GetAttr(op,
-                                          loop->st->names[CA_STR__accepted]);
+    PyObject *callback = PyObject_GetAttr((PyObject *)self,
+                                          name_of(self, CA_STR__accepted));
     int result = callback == NULL ? -1 : 0;
     for (int i = 0; result == 0 && i < self->backlog; i++) {
         ca_sockaddr peer;
@@ -179,6 +180,28 @@ acceptor_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
     }
     Py_XDECREF(callback);
     return result;
+}
+
+PyDoc_STRVAR(_accept_connection_doc,
+"_accept_connection($self)\n--\n\n"
+"Accept the connections that wait.");
+
+static PyObject *
+acceptor_py__accept_connection(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    return accept_waiting((CaAcceptor *)op) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* What a new connection died of is told by accept(), and ends neither the
+ * server nor the loop. */
+static int
+acceptor_ready(CaLoop *loop, PyObject *op, ca_op_kind Py_UNUSED(kind))
+{
+    CaAcceptor *self = (CaAcceptor *)op;
+    return accept_waiting(self) == 0
+               ? 0
+               : ca_handle_report_method(loop, op, CA_STR__accept_connection,
+                                         self->context);
 }
 
 static const ca_watcher_vt acceptor_watcher_vt = {
@@ -250,6 +273,8 @@ acceptor_py__resume(PyObject *op, PyObject *Py_UNUSED(none))
 }
 
 static PyMethodDef acceptor_methods[] = {
+    {"_accept_connection", acceptor_py__accept_connection, METH_NOARGS,
+     _accept_connection_doc},
     {"_accepted", acceptor_py__accepted, METH_O, accepted_doc},
     {"_resume", acceptor_py__resume, METH_NOARGS, resume_doc},
     {0},

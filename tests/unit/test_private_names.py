@@ -8,6 +8,7 @@ import ctypes
 import inspect
 import os
 import socket
+import subprocess
 import sys
 import types
 import weakref
@@ -108,6 +109,15 @@ def test_asyncio_asks_for_its_child_watcher_as_expected_where_asking_warns():
         assert "_watcher" in vars(asyncio.DefaultEventLoopPolicy())
         watcher = unix_events.PidfdChildWatcher()
         assert watcher.is_active() and watcher.__exit__(None, None, None) is None
+
+
+def test_children_are_started_in_place_of_methods_that_subprocess_has():
+    from casyncio import _hooks, _popen
+
+    assert None not in _hooks.stock_starting and _popen._is_stock()
+    assert "_cleanup" in subprocess.Popen.__init__.__code__.co_names
+    assert "_start" in vars(unix_events._UnixSubprocessTransport)
+    assert _popen.transport_class() is _popen._UnixSubprocessTransport
 
 
 def test_stock_asks_the_socket_module_that_base_events_has_imported():

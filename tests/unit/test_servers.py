@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import gc
+import os
 import socket
 import sys
 import threading
@@ -301,6 +302,23 @@ CLOSED_WHILE_OUT_OF_FILES = """
 @pytest.mark.ours("stock tries to listen on the closed socket and reports a ValueError")
 def test_a_server_closed_while_it_waits_for_descriptors_stays_closed(child):
     assert child.ok(CLOSED_WHILE_OUT_OF_FILES) == "socket.accept() out of system resource 0\n"
+
+
+def test_an_error_of_accept_is_reported_and_ends_no_loop(loop):
+    contexts = []
+
+    async def main():
+        loop.set_exception_handler(lambda loop, context: contexts.append(context))
+        server = await loop.create_server(asyncio.Protocol, LOCAL, 0)
+        with socket.socket(fileno=os.dup(server.sockets[0].fileno())) as listener:
+            listener.shutdown(socket.SHUT_RDWR)
+        await until(lambda: contexts)
+        server.close()
+
+    loop.run_until_complete(main())
+    assert contexts[0]["exception"].errno == errno.EINVAL
+    assert contexts[0]["message"].startswith("Exception in callback ")
+    assert "_accept_connection(" in contexts[0]["message"]
 
 
 # ---- closing ----
