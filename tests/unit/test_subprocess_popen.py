@@ -267,6 +267,27 @@ def test_a_start_is_audited(child):
     assert child.ok(AUDIT) == "[('/bin/echo', ['/bin/echo', 'x'], None, None)]\n"
 
 
+EARLY = """
+    import subprocess
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            print("asked")
+            super().__init__(*args, **kwargs)
+
+    async def main():
+        child = await asyncio.create_subprocess_exec("/bin/true")
+        await child.wait()
+
+    subprocess.Popen = Popen
+    new_loop().run_until_complete(main())
+"""
+
+
+def test_a_class_that_stands_for_popen_before_the_first_child_is_asked(child):
+    assert child.ok(EARLY) == "asked\n"
+
+
 CLOSED = """
     import os
 
