@@ -733,7 +733,14 @@ ca_receiver_recv(ca_receiver *rx, int fd, char *buf, size_t size, char **where)
     }
     ptrdiff_t n = ca_intake_take(&s->intake, &rx->chunks, buf, size, where,
                                  where == NULL ? NULL : &rx->lent);
-    place(rx, s);
+    if (n <= 0 && wants_request(s)) {
+        /* Who is told the end mostly cancels next: ask in reap(). */
+        ca_dlist_unlink(&s->link);
+        ca_dlist_append(&rx->wanting, &s->link);
+        note_hurry(rx);
+    } else {
+        place(rx, s);
+    }
     return n;
 }
 

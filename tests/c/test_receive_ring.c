@@ -675,6 +675,23 @@ test_looking_with_nothing_there_needs_no_system_call(void)
 }
 
 static void
+test_after_an_end_nothing_is_asked_for_unless_somebody_waits(void)
+{
+    set_up(uring);
+    close_peer(&a);
+    CHECK(await() == &a.op && heard(&a, "."));
+    int before = fault_syscall_count();
+    close_ours(&a);
+    CHECK(look(be) == 0);
+    CHECK(fault_syscall_count() == before);
+    close_peer(&b);
+    for (int i = 0; i < 3; i++) {
+        CHECK(await() == &b.op && heard(&b, "."));
+    }
+    tear_down();
+}
+
+static void
 test_the_reactor_receives_forgets_and_changes_kinds(void)
 {
     ca_reactor r;
@@ -739,6 +756,7 @@ main(void)
     RUN(test_a_pause_in_the_same_turn_receives_nothing);
     RUN(test_a_signal_ends_a_wait_and_loses_nothing);
     RUN(test_looking_with_nothing_there_needs_no_system_call);
+    RUN(test_after_an_end_nothing_is_asked_for_unless_somebody_waits);
     RUN(test_the_reactor_receives_forgets_and_changes_kinds);
     return check_report("test_receive_ring");
 }
