@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from tls_openssl import Library
-from tls_peers import client_context, peer, server_context
+from tls_peers import client_context, peer, server_context, shake_hands
 from tls_protocols import Buffered, Recorder, pair, run
 
 SIZES = (1, 479, 480, 481, 1000, 1000, 1001, 16383, 16384, 16385, 40_000, 300_000)
@@ -108,27 +108,14 @@ def test_padded_records_arrive_without_the_padding(loop, engine):
     run(loop, main())
 
 
-def shake(sock, context):
-    """Shake hands as a server by hand; return the SSLObject and its two BIOs."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sslobj = context.wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        try:
-            sslobj.do_handshake()
-            sock.sendall(outgoing.read())
-            return sslobj, incoming, outgoing
-        except ssl.SSLWantReadError:
-            sock.sendall(outgoing.read())
-            incoming.write(sock.recv(65536))
-
-
 @pytest.mark.parametrize("suite", ["TLS 1.3", "CBC"])
 def test_records_that_are_cut_anywhere_arrive_whole(loop, engine, suite):
     sent = messages(2)
 
     def handle(sock):
         chance = random.Random(3)
-        sslobj, _, outgoing = shake(sock, server_context())
+        sslobj, _, outgoing = shake_hands(sock, server_context(), server_side=True)
+        sock.sendall(outgoing.read())
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for message in sent:
             sslobj.write(message)
