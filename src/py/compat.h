@@ -111,6 +111,23 @@ enum { CA_WRITELINES_JOINS = 1 };
 enum { CA_WRITELINES_JOINS = 0 };
 #endif
 
+/* Tell of the exception that is set when a coroutine is freed, one that had
+ * begun or not, in this Python's words. */
+static inline void
+ca_coro_write_unraisable(PyObject *coro, bool begun)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    PyErr_FormatUnraisable(begun
+                               ? "Exception ignored while closing generator %R"
+                               : "Exception ignored while finalizing "
+                                 "coroutine %R",
+                           coro);
+#else
+    (void)begun;
+    PyErr_WriteUnraisable(coro);
+#endif
+}
+
 /* The thread's current context, borrowed; NULL when it never had one. */
 static inline PyObject *
 ca_thread_context_borrow(void)

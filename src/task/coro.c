@@ -502,9 +502,10 @@ coro_tp_finalize(PyObject *op)
 {
     CaCoro *self = as_coro(op);
     PyObject *exc = PyErr_GetRaisedException();
+    bool begun = self->state != CA_CORO_NEW;
     int result = 0;
     self->finalized = true;
-    if (self->state == CA_CORO_NEW) {
+    if (!begun) {
         result = warn_unawaited(self);
     } else if (is_suspended(self)) {
         PyObject *none = coro_py_close(op, NULL);
@@ -512,7 +513,7 @@ coro_tp_finalize(PyObject *op)
         Py_XDECREF(none);
     }
     if (result < 0) {
-        PyErr_WriteUnraisable(op);
+        ca_coro_write_unraisable(op, begun);
     }
     ca_error_restore(exc);
 }

@@ -8,6 +8,13 @@ import threading
 
 import pytest
 
+# The reason of an SSLError for a record that is not genuine.
+BROKEN_RECORD = (
+    "RECORD_LAYER_FAILURE"
+    if ssl.OPENSSL_VERSION_INFO >= (3, 2)
+    else "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+)
+
 
 @functools.cache
 def _authority():
@@ -40,6 +47,36 @@ def client_context(*, trust=True, client_cert=False, **options):
     for name, value in options.items():
         setattr(context, name, value)
     return context
+
+
+def shake_hands(sock, context, **options):
+    """Shake hands over a blocking socket, by hand; return the SSLObject and its two BIOs.
+
+    What is left in the second, the end of the handshake, may leave together with data.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sslobj = context.wrap_bio(incoming, outgoing, **options)
+    while True:
+        try:
+            sslobj.do_handshake()
+            return sslobj, incoming, outgoing
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(65536))
+
+
+# For programs in processes of their own: TLS without a certificate.
+ANONYMOUS = """
+import ssl
+
+def anonymous(kind):
+    context = ssl.SSLContext(kind)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AECDH-AES128-SHA:@SECLEVEL=0")
+    return context
+"""
 
 
 @contextlib.contextmanager

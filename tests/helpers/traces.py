@@ -122,6 +122,13 @@ class Trace:
         self(lane, "returns", value)
         return value
 
+    def run(self, awaitable):
+        """Run the loop until it has come; write down in lane "run" what leaves the run before."""
+        try:
+            self.loop.run_until_complete(patient(awaitable))
+        except BaseException as exc:
+            self("run", exc)
+
     def handler(self, loop, context):
         """Write down what the exception handler is told."""
         self("handler", context["message"], context.get("exception"), sorted(context))
@@ -393,7 +400,8 @@ def _warned(trace, collect):
 def trace_of(program, loop, *, debug=False, collect=False, level=logging.INFO):
     """Run program(trace), a function or coroutine function, on the loop; return its lanes.
 
-    The loop is closed at the end.  An exception of the program is an entry of lane "program".
+    The loop is closed at the end.  What the program raises is raised here: a program that failed
+    on both loops would leave the same trace.
     """
     with tempfile.TemporaryDirectory() as folder:
         trace = Trace(loop, os.path.realpath(folder))
@@ -406,11 +414,6 @@ def trace_of(program, loop, *, debug=False, collect=False, level=logging.INFO):
                 if inspect.isawaitable(result):
                     result = loop.run_until_complete(_limited(result))
                 trace("program", "returns", result)
-            except (Exception, KeyboardInterrupt, SystemExit) as exc:
-                if isinstance(exc, AssertionError):
-                    raise
-                trace("program", "raises", exc)
-                del exc
             finally:
                 for _ in range(0 if loop.is_closed() else 3):
                     loop.call_soon(loop.stop)

@@ -30,7 +30,6 @@ import array
 import asyncio
 import collections
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
@@ -42,6 +41,9 @@ import tempfile
 import threading
 import time
 import warnings
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../helpers"))
+from malloced import malloced_nbytes
 
 # Growth per run that counts as a leak; malloc and rss are in bytes.
 LIMITS = {
@@ -723,38 +725,6 @@ def rss():
     return 0
 
 
-class _Mallinfo2(ctypes.Structure):
-    _fields_ = [
-        (n, ctypes.c_size_t)
-        for n in (
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        )
-    ]
-
-
-try:
-    _mallinfo2 = ctypes.CDLL(None).mallinfo2  # glibc >= 2.33
-    _mallinfo2.restype = _Mallinfo2
-except (OSError, AttributeError):
-    _mallinfo2 = None
-
-
-def malloced():
-    if _mallinfo2 is None:
-        return 0
-    m = _mallinfo2()
-    return m.uordblks + m.hblkhd
-
-
 def settle():
     for _ in range(3):
         gc.collect()
@@ -768,7 +738,7 @@ def snapshot(store, at):
     store[at + 5] = rss()
     store[at + 1] = len(gc.get_objects())
     store[at + 0] = sys.getallocatedblocks()
-    store[at + 4] = malloced()
+    store[at + 4] = malloced_nbytes() or 0
     store[at + 6] = getattr(sys, "gettotalrefcount", int)()
 
 

@@ -192,6 +192,14 @@ def loop(new_loop):
     return new_loop()
 
 
+@pytest.fixture
+def reports(loop):
+    """Return the list of what the loop's exception handler is told."""
+    found = []
+    loop.set_exception_handler(lambda loop, context: found.append(context))
+    return found
+
+
 @pytest.fixture(params=["native", "membio"])
 def engine(request, backend, monkeypatch):
     """Name of the engine that TLS connections of this test use."""
@@ -463,5 +471,5 @@ def same_trace(new_loop):
 
 @pytest.fixture
 def trace_on(loop):
-    """Run program(trace) on the loop under test alone; return what it saw."""
+    """Run program(trace) on the loop under test alone; return what it saw, raise what it raises."""
     return lambda program, **options: traces.trace_of(program, loop, **options)

@@ -5,33 +5,15 @@ under the names of asyncio's. CASYNCIO_TRACES=20000 in the environment runs that
 """
 
 import asyncio
-import difflib
-import importlib.util
-import os
-import pathlib
-import pprint
 import re
 from asyncio import taskgroups
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from random_programs import assert_same_trace, limits, load, patient, remembered
 
-PROGRAMS = pathlib.Path(__file__).with_name("task_programs.py")
-spec = importlib.util.spec_from_file_location("combine_programs", PROGRAMS)
-programs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(programs)
-
-WISHED = int(os.environ.get("CASYNCIO_TRACES", "0"))
-LIMITS = settings(
-    max_examples=WISHED or 400,
-    derandomize=not WISHED,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-    print_blob=bool(WISHED),
-)
+programs = load("task_programs")
 NAMES = (
     "sleep gather wait wait_for shield timeout timeout_at Timeout TaskGroup as_completed".split()
 )
@@ -171,16 +153,9 @@ def play(names, make_loop, program):
         programs.asyncio = asyncio
 
 
-known = {}
-
-
+@remembered
 def stock_trace(program):
-    """Return the trace with asyncio's loop and asyncio's functions."""
-    if WISHED:
-        return play(asyncio, asyncio.SelectorEventLoop, program)
-    if program not in known:
-        known[program] = play(asyncio, asyncio.SelectorEventLoop, program)
-    return known[program]
+    return play(asyncio, asyncio.SelectorEventLoop, program)
 
 
 def our_trace(backend, program):
@@ -192,14 +167,11 @@ def our_trace(backend, program):
     return play(names, lambda: casyncio.new_event_loop(backend), program)
 
 
-@pytest.mark.timeout(600 + WISHED, method="thread")
-@LIMITS
+@patient
+@limits(400)
 @given(program=st.one_of(whole, programs.programs))
 def test_a_random_program_leaves_asyncios_trace(backend, program):
-    expected = stock_trace(program)
-    found = our_trace(backend, program)
-    changes = "\n".join(difflib.unified_diff(expected, found, "asyncio", backend, lineterm=""))
-    assert found == expected, f"{pprint.pformat(program)}\n{changes}"
+    assert_same_trace(our_trace(backend, program), stock_trace(program), program)
 
 
 def test_the_random_programs_combine_what_they_promise(backend):

@@ -204,7 +204,7 @@ def test_many_datagrams_keep_their_order(trace_on):
         assert got == [b"%04d" % n for n in range(300)]
         await close(client, server)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_a_bytearray_may_change_after_sendto(same_trace):
@@ -287,10 +287,7 @@ def test_a_fatal_exception_of_datagram_received_leaves_the_run(same_trace, fatal
         peer = raw(trace)
         client = run(endpoint(trace, hooks={"datagram_received": fail}))
         peer.sendto(b"x", name(client))
-        try:
-            run(asyncio.wait_for(trace.loop.create_future(), 10))
-        except BaseException as exc:
-            trace("run", exc)
+        trace.run(trace.loop.create_future())
         for task in asyncio.all_tasks(trace.loop):
             task.cancel()  # not to be found by the collector some time
         client.transport.abort()
@@ -414,7 +411,7 @@ def test_abort_drops_what_is_queued(same_trace):
         await client.until("connection_lost")
         datagrams = await receive(peer, count - 1)
         trace("peer", datagrams[-1][0] == b"%06d" % (count - 2))
-        with pytest.raises((BlockingIOError, ConnectionResetError)):
+        with pytest.raises(BlockingIOError):
             peer.recv(10)
 
     assert same_trace(program)["peer"] == [(True,)]

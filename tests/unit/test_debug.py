@@ -102,8 +102,10 @@ def test_without_debug_a_call_from_another_thread_is_not_checked(same_outcome, m
 
 
 def test_call_soon_threadsafe_is_allowed_from_another_thread(loop):
+    seen = []
     loop.set_debug(True)
-    from_other_thread(lambda loop: loop.call_soon_threadsafe(nothing))(loop)
+    from_other_thread(lambda loop: loop.call_soon_threadsafe(seen.append, 1))(loop)
+    assert seen == [1]
 
 
 def test_a_loop_that_does_not_run_accepts_any_thread(loop, in_thread, turns):

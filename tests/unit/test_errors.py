@@ -21,14 +21,6 @@ def fail():
     raise ZeroDivisionError("mine")
 
 
-@pytest.fixture
-def contexts(loop):
-    """Return the list that the loop's exception handler appends its contexts to."""
-    found = []
-    loop.set_exception_handler(lambda loop, context: found.append(context))
-    return found
-
-
 def raiser(fatal):
     """Return a callback that raises the exception."""
 
@@ -258,12 +250,12 @@ def test_a_fatal_exception_of_the_awaited_task_is_raised_once(loop):
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, StopIteration, OSError,
                                    TimeoutError, asyncio.InvalidStateError])  # fmt: skip
-def test_any_other_exception_goes_to_the_handler_only(loop, contexts, turns, error):
+def test_any_other_exception_goes_to_the_handler_only(loop, reports, turns, error):
     seen = []
     loop.call_soon(raiser(error))
     loop.call_soon(seen.append, "next")
     turns(loop)
-    assert [type(context["exception"]) for context in contexts] == [error]
+    assert [type(context["exception"]) for context in reports] == [error]
     assert seen == ["next"]
 
 
@@ -292,7 +284,7 @@ def test_the_handler_gets_the_source_traceback_in_debug_mode(same_outcome, turns
     same_outcome(action, debug=True)
 
 
-def test_an_error_of_a_reader_reaches_the_handler_and_the_reader_stays(loop, contexts):
+def test_an_error_of_a_reader_reaches_the_handler_and_the_reader_stays(loop, reports):
     first, second = socket.socketpair()
     seen = []
 
@@ -308,7 +300,7 @@ def test_an_error_of_a_reader_reaches_the_handler_and_the_reader_stays(loop, con
         loop.run_forever()
         loop.remove_reader(first)
     assert seen == [b"a", b"b"]
-    assert [type(context["exception"]) for context in contexts] == [ZeroDivisionError] * 2
+    assert [type(context["exception"]) for context in reports] == [ZeroDivisionError] * 2
 
 
 def test_the_handler_runs_in_the_context_that_stock_gives_it(same_outcome, turns):
@@ -404,15 +396,25 @@ def test_call_exception_handler_without_a_message_does_what_stocks_does(same_out
 
 
 def test_the_handler_may_stop_the_loop(loop):
+    seen = []
     loop.set_exception_handler(lambda loop, context: loop.stop())
     loop.call_soon(fail)
+    loop.call_soon(lambda: loop.call_soon(seen.append, "a turn later"))
     loop.run_forever()
+    assert seen == []
 
 
 def test_the_handler_may_schedule_callbacks(loop):
-    loop.set_exception_handler(lambda loop, context: loop.call_soon(loop.stop))
+    seen = []
+
+    def handler(loop, context):
+        loop.call_soon(seen.append, "scheduled")
+        loop.call_soon(loop.stop)
+
+    loop.set_exception_handler(handler)
     loop.call_soon(fail)
     loop.run_forever()
+    assert seen == ["scheduled"]
 
 
 def test_a_handler_that_replaces_itself_is_used_from_then_on(loop, turns):
@@ -429,11 +431,11 @@ def test_a_handler_that_replaces_itself_is_used_from_then_on(loop, turns):
     assert seen == ["first", "second"]
 
 
-def test_a_thousand_failing_callbacks_each_reach_the_handler(loop, contexts, turns):
+def test_a_thousand_failing_callbacks_each_reach_the_handler(loop, reports, turns):
     for _ in range(1000):
         loop.call_soon(fail)
     turns(loop)
-    assert len(contexts) == 1000
+    assert len(reports) == 1000
 
 
 def test_the_exception_is_freed_after_the_handler(loop, turns, collect):
@@ -456,17 +458,17 @@ def test_the_exception_is_freed_after_the_handler(loop, turns, collect):
     assert alive[0]() is None
 
 
-def test_recursion_too_deep_in_a_callback_goes_to_the_handler(loop, contexts, turns):
+def test_recursion_too_deep_in_a_callback_goes_to_the_handler(loop, reports, turns):
     def deep():
         deep()
 
     loop.call_soon(deep)
     turns(loop)
-    assert [type(context["exception"]) for context in contexts] == [RecursionError]
+    assert [type(context["exception"]) for context in reports] == [RecursionError]
 
 
 @pytest.mark.ours("a nested turn empties the queue under stock's feet")
-def test_running_the_turn_from_a_callback_does_not_crash(loop, contexts):
+def test_running_the_turn_from_a_callback_does_not_crash(loop, reports):
     seen = []
 
     def inner():

@@ -1,6 +1,7 @@
 """The package's face: Loop, new_event_loop, run, install, the policy."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import warnings
@@ -84,7 +85,7 @@ def test_the_environment_names_the_default_backend(casyncio, monkeypatch, name):
 def test_auto_and_nothing_leave_the_choice_to_us(casyncio, monkeypatch, value):
     monkeypatch.setenv("CASYNCIO_BACKEND", value)
     made = casyncio.new_event_loop()
-    assert made.backend in ("epoll", "poll", "io_uring")
+    assert made.backend == "epoll"
     made.close()
 
 
@@ -125,8 +126,9 @@ def test_a_selector_is_refused_with_the_name_of_the_right_argument(casyncio):
 
 
 def test_a_selector_of_none_is_accepted(casyncio):
-    casyncio.Loop(None).close()
-    casyncio.Loop(selector=None).close()
+    for make in lambda: casyncio.Loop(None), lambda: casyncio.Loop(selector=None):
+        with contextlib.closing(make()) as loop:
+            assert loop.run_until_complete(answer()) == 42
 
 
 def test_a_failed_epoll_is_an_os_error(child):
@@ -374,10 +376,8 @@ def test_a_loop_cannot_be_copied_or_pickled(loop):
 
 def test_a_second_init_does_not_crash_or_leak(loop, fds):
     before = len(fds())
-    try:
+    with pytest.raises(RuntimeError):
         loop.__init__()
-    except RuntimeError:
-        pass
     assert loop.run_until_complete(answer()) == 42
     loop.close()
     assert len(fds()) < before

@@ -1,6 +1,7 @@
 """add_reader, add_writer, remove_reader, remove_writer: descriptors and sockets of every state."""
 
 import asyncio
+import errno
 import os
 import resource
 import select
@@ -58,8 +59,10 @@ def test_the_arguments_may_be_given_by_keyword(loop, pair):
 
 def test_a_writer_runs_when_there_is_room(loop, pair):
     first, _ = pair
-    loop.add_writer(first, loop.stop)
+    seen = []
+    loop.add_writer(first, lambda: (seen.append("room"), loop.stop()))
     loop.run_forever()
+    assert "room" in seen
 
 
 def test_a_writer_waits_for_room(loop, pair):
@@ -223,6 +226,8 @@ def test_the_writer_of_a_pipe_runs_when_the_reader_closes(loop, pipe):
     loop.add_writer(write_end, loop.stop)
     os.close(read_end)
     loop.run_forever()
+    with pytest.raises(BrokenPipeError):
+        os.write(write_end, b"x")
 
 
 def test_a_writer_only_registration_sees_the_reset(loop):
@@ -235,6 +240,7 @@ def test_a_writer_only_registration_sees_the_reset(loop):
         peer.close()
         loop.add_writer(client, loop.stop)
         loop.run_forever()
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
 
 
 def test_urgent_data_wakes_the_reader_no_more_than_on_stock(same_outcome):
@@ -345,13 +351,14 @@ def test_a_poller_nested_in_the_loop_is_a_descriptor_too(loop, pair):
 
 def test_another_loops_socket_may_be_watched_by_both(new_loop, pair):
     first, second = pair
-    loops = new_loop(), new_loop()
-    for loop in loops:
-        loop.add_reader(first, loop.stop)
+    loops, seen = [new_loop(), new_loop()], []
+    for n, loop in enumerate(loops):
+        loop.add_reader(first, lambda n=n, loop=loop: (seen.append(n), loop.stop()))
     second.send(b"x")
     for loop in loops:
         loop.run_forever()
         loop.remove_reader(first)
+    assert seen == [0, 1]
 
 
 def test_a_reader_keeps_its_context_from_one_event_to_the_next(loop, pair):

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from traces import Recorder, patient, read, read_all, reset, send, until
+from traces import Recorder, patient, read, read_all, reset, send, trace_of, until
 
 MEGABYTE = bytes(range(256)) * 4096
 QUARTER = MEGABYTE[: 1 << 18]
@@ -127,7 +127,7 @@ def test_a_queued_view_of_wide_items_is_sent_whole(trace_on, kind, view):
         assert got[len(MEGABYTE) :] == view().tobytes()
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 LINES = {
@@ -143,14 +143,32 @@ LINES = {
     "text": lambda: ["a", "b"],
     "text behind": lambda: [b"a", "b"],
     "None": lambda: None,
+    "None inside": lambda: [b"a", None],
+    "zero inside": lambda: [b"a", 0],
+    "empty text inside": lambda: [b"a", ""],
+    "empty list inside": lambda: [b"a", []],
     "str": lambda: "ab",
     "int": lambda: 5,
     "array": lambda: [array.array("B", b"abc"), b"d"],
 }
 
 
+def overlooks_what_is_false(new_stock):
+    """Say whether this Python's asyncio drops lines that are false, whatever they are."""
+
+    async def program(trace):
+        protocol, _ = await trace.connect()
+        trace.call("client", protocol.transport.writelines, [b"a", None])
+        await finish(protocol)
+
+    return ("writelines", None) in trace_of(program, new_stock())["client"]
+
+
 @pytest.mark.parametrize("name", LINES)
-def test_writelines_takes_and_refuses_what_stocks_does(same_trace, name):
+def test_writelines_takes_and_refuses_what_stocks_does(same_trace, new_stock, name):
+    if name.endswith(" inside") and overlooks_what_is_false(new_stock):
+        pytest.skip("this Python's asyncio overlooks lines that are false")
+
     async def program(trace):
         protocol, peer = await trace.connect()
         try:
@@ -179,7 +197,7 @@ def test_a_line_that_is_no_bytes_is_refused_even_if_it_is_false(trace_on, odd):
         assert got == b"b"
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 EMPTY_LINES = [
@@ -300,7 +318,7 @@ def test_a_bytearray_sent_at_once_is_free_again(trace_on, kind, view):
         assert await read(peer, 5) == b"small"
         await finish(protocol)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
@@ -314,7 +332,7 @@ def test_a_bytearray_changed_after_write_does_not_change_the_wire(trace_on, kind
         assert (await read(peer, len(MEGABYTE) + 6))[-6:] == b"before"
         await finish(protocol)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
@@ -328,7 +346,7 @@ def test_a_partly_sent_bytearray_may_be_changed_and_resized(trace_on, kind):
         assert await read(peer, len(MEGABYTE)) == MEGABYTE
         await finish(protocol)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 send what the bytearray holds later")
@@ -342,7 +360,7 @@ def test_lines_changed_after_writelines_do_not_change_the_wire(trace_on, kind):
         assert await read(peer, len(MEGABYTE) + 6) == MEGABYTE + b"before"
         await finish(protocol)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.ours("stock 3.12 and 3.13 keep the view and use it after its release")
@@ -357,7 +375,7 @@ def test_a_view_released_after_write_is_sent_all_the_same(trace_on, kind):
         await finish(protocol)
 
     lanes = trace_on(program)
-    assert lanes["program"] == [("returns", None)] and "handler" not in lanes
+    assert "handler" not in lanes
 
 
 def test_bytes_dropped_by_the_caller_are_kept_until_sent(trace_on, kind):
@@ -391,7 +409,7 @@ def test_buffered_bytes_are_freed_when_no_longer_needed(trace_on, end):
         assert sys.getrefcount(data) == idle
         await finish(protocol)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 # ---- watermarks ----
@@ -730,7 +748,7 @@ def test_the_size_of_the_buffer_is_what_the_kernel_has_not_taken(trace_on, kind)
             size += len(piece)
             assert transport.get_write_buffer_size() == size, n
         transport.writelines([b"a" * 10, b"b" * 5])
-        assert size - 1000 < transport.get_write_buffer_size() <= size + 15 or kind == "tcp"
+        assert transport.get_write_buffer_size() == size + 15
         await read(peer, len(MEGABYTE) + 190)
         await until(lambda: transport.get_write_buffer_size() == 0)
         await finish(protocol)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tls_peers import ANONYMOUS
 
 # In these children, os._exit tells the result: 0 is the only good one.
 PRELUDE = """
@@ -339,19 +340,12 @@ def test_a_child_that_drops_what_is_open_does_not_disturb_the_parent(child, api)
     child.ok(
         PRELUDE
         + f"""
-import gc, ssl, tempfile
+import gc, tempfile
 api = {api}
 opened = casyncio.open_file
 """
+        + ANONYMOUS
         + """
-def anonymous(kind):
-    context = ssl.SSLContext(kind)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("AECDH-AES128-SHA:@SECLEVEL=0")
-    return context
-
 async def echo(reader, writer):
     while data := await reader.readline():
         writer.write(data)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import inspect
+import re
 import socket
 import sys
 import types
@@ -298,6 +300,34 @@ def meddle(case_class, api, make_loop, state, action):
         finally:
             stack.close()
             asyncio._set_running_loop(None)
+
+
+def test_what_is_wrong_with_a_freed_coroutine_is_told_in_asyncios_words(api, monkeypatch):
+    told = []
+
+    def hook(args):
+        words = re.sub("0x[0-9a-f]+", "0x", f"{args.err_msg} {args.object!r}")
+        told.append((args.exc_type, words))
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for names in asyncio, api:
+            names.Queue().put(1)  # never awaited
+            gc.collect()
+            loop = asyncio.SelectorEventLoop()
+            queue = names.Queue(1)
+            queue.put_nowait(1)
+            coro = queue.put(2)
+            asyncio._set_running_loop(loop)
+            coro.send(None)
+            asyncio._set_running_loop(None)
+            loop.close()
+            queue._putters[0].add_done_callback(print)  # cancelling it asks the closed loop
+            del coro
+            gc.collect()
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+    assert [kind for kind, _ in told[:2]] == [RuntimeWarning, RuntimeError]
 
 
 MEDDLING = [("send", None), ("close",)]

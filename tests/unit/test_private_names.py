@@ -351,7 +351,8 @@ def test_combinators_of_stock_are_those_that_are_known():
     assert issubclass(tasks._GatheringFuture, asyncio.Future)
     assert {"CREATED", "ENTERED", "EXPIRING", "EXPIRED", "EXITED"} == {*timeouts._State.__members__}
     assert callable(taskgroups.TaskGroup.__aexit__)
-    assert "timeouts" in tasks.wait_for.__code__.co_names or sys.version_info < (3, 12)
+    by_timeouts = "timeouts" in tasks.wait_for.__code__.co_names
+    assert by_timeouts == (sys.version_info >= (3, 12))
 
 
 @pytest.mark.ours("it is about the inside of casyncio")

@@ -273,6 +273,7 @@ def test_a_flood_does_not_keep_others_from_being_heard(loop):
                 for i in range(20):
                     peer.sendall(b"z")
                     await modest.until_received(i + 1)
+                assert modest.data == b"z" * 20
             finally:
                 stop.set()
                 greedy.shutdown(socket.SHUT_RDWR)

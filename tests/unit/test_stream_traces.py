@@ -5,32 +5,13 @@ environment runs that many of them, others each time; without it they are few an
 """
 
 import asyncio
-import difflib
-import importlib.util
-import os
-import pathlib
-import pprint
 
-import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given
+from random_programs import assert_same_trace, limits, load, patient, remembered
 
 import casyncio
 
-PROGRAMS = pathlib.Path(__file__).with_name("stream_programs.py")
-spec = importlib.util.spec_from_file_location("stream_programs", PROGRAMS)
-stream_programs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(stream_programs)
-
-WISHED = int(os.environ.get("CASYNCIO_TRACES", "0"))
-LIMITS = settings(
-    max_examples=WISHED or 400,
-    derandomize=not WISHED,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-    print_blob=bool(WISHED),
-)
+stream_programs = load("stream_programs")
 
 PAUSED_AND_READ = (
     4,
@@ -70,28 +51,19 @@ WAITS_TO_WRITE = (
     ),
 )
 
-known = {}
 
-
+@remembered
 def stock_trace(program):
-    """Return asyncio's trace; every loop is compared with the same."""
-    if WISHED:
-        return stream_programs.play(asyncio, asyncio.SelectorEventLoop, program)
-    key = repr(program)
-    if key not in known:
-        known[key] = stream_programs.play(asyncio, asyncio.SelectorEventLoop, program)
-    return known[key]
+    return stream_programs.play(asyncio, asyncio.SelectorEventLoop, program)
 
 
 def compare(program, make_loop):
-    expected = stock_trace(program)
     found = stream_programs.play(casyncio, make_loop, program)
-    changes = "\n".join(difflib.unified_diff(expected, found, "asyncio", "ours", lineterm=""))
-    assert found == expected, f"{pprint.pformat(program)}\n{changes}"
+    assert_same_trace(found, stock_trace(program), program)
 
 
-@pytest.mark.timeout(600 + WISHED, method="thread")
-@LIMITS
+@patient
+@limits(400)
 @given(program=stream_programs.programs)
 @example(program=PAUSED_AND_READ)
 @example(program=TWO_WAIT)
@@ -105,7 +77,7 @@ def test_a_random_program_leaves_the_trace_of_asyncios_streams(backend, program)
     compare(program, make_loop)
 
 
-@LIMITS
+@limits(400)
 @given(program=stream_programs.programs)
 def test_and_so_it_does_on_asyncios_loop(program):
     compare(program, asyncio.SelectorEventLoop)

@@ -5,30 +5,11 @@ runs that many of them, others each time; without it they are few and always the
 """
 
 import asyncio
-import difflib
-import importlib.util
-import os
-import pathlib
-import pprint
 
-import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given
+from random_programs import assert_same_trace, limits, load, patient, remembered
 
-PROGRAMS = pathlib.Path(__file__).with_name("task_programs.py")
-spec = importlib.util.spec_from_file_location("task_programs", PROGRAMS)
-task_programs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(task_programs)
-
-WISHED = int(os.environ.get("CASYNCIO_TRACES", "0"))
-LIMITS = settings(
-    max_examples=WISHED or 600,
-    derandomize=not WISHED,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-    print_blob=bool(WISHED),
-)
+task_programs = load("task_programs")
 
 # Every statement there is, in a row; and programs that have shown something once.
 FIRST_TASKS = ((0, "spawn", 0, 0, ((0, "future", 0),), 2), (0, "spawn", 1, 4, ((1, "get"),), 0))
@@ -48,20 +29,14 @@ LEAVES_THE_LOOP = (
     (3, "future", 9),
 )
 
-known = {}
 
-
+@remembered
 def stock_trace(program):
-    """Return asyncio's trace; every backend is compared with the same."""
-    if WISHED:
-        return task_programs.play(asyncio.SelectorEventLoop, program)
-    if program not in known:
-        known[program] = task_programs.play(asyncio.SelectorEventLoop, program)
-    return known[program]
+    return task_programs.play(asyncio.SelectorEventLoop, program)
 
 
-@pytest.mark.timeout(600 + WISHED, method="thread")
-@LIMITS
+@patient
+@limits(600)
 @given(program=task_programs.programs)
 @example(program=WAKEUP_OF_ANOTHER)
 @example(program=LEAVES_THE_LOOP)
@@ -73,10 +48,7 @@ def test_a_random_program_leaves_asyncios_trace(backend, program):
 
         return casyncio.new_event_loop(backend)
 
-    expected = stock_trace(program)
-    found = task_programs.play(make_loop, program)
-    changes = "\n".join(difflib.unified_diff(expected, found, "asyncio", backend, lineterm=""))
-    assert found == expected, f"{pprint.pformat(program)}\n{changes}"
+    assert_same_trace(task_programs.play(make_loop, program), stock_trace(program), program)
 
 
 def test_the_random_programs_do_what_their_statements_promise(backend):

@@ -230,7 +230,7 @@ def test_a_transport_is_closed_from_inside_a_callback(same_trace, kind, make, wh
 
     lanes = same_trace(program)
     assert lanes["client"][-1] == ("connection_lost", None)
-    assert ("data", b"hello") in lanes["client"] or where == "connection_made"
+    assert (("data", b"hello") in lanes["client"]) == (where != "connection_made")
 
 
 async def first_of(awaitable):
@@ -345,35 +345,34 @@ def test_what_eof_received_returns_decides_whether_the_transport_closes(same_tra
     assert lanes["peer"] == [(b"after the end" if keep else b"", "EOF")]
 
 
-def test_a_transport_kept_open_after_eof_does_not_spin(same_trace, kind, make):
+def ends_kept_open(kind, make, then=lambda transport: None):
+    """Return a program that counts how often an end is told that leaves the transport open."""
+
     async def program(trace):
         protocol, peer = await trace.connect(kind, make=make, eof_received=lambda protocol: True)
         peer.shutdown(socket.SHUT_WR)
         await protocol.until("eof_received")
-        for _ in range(5):
-            await asyncio.sleep(0)
-        trace("client", protocol.events.count("eof_received"))
-        protocol.transport.abort()
-        await protocol.until("connection_lost")
-
-    assert (1,) in same_trace(program)["client"]
-
-
-@pytest.mark.ours("stock adds the reader again, and tells of the end again")
-def test_the_end_is_told_once_though_reading_is_paused_and_resumed_after_it(trace_on, kind):
-    async def program(trace):
-        protocol, peer = await trace.connect(kind, eof_received=lambda protocol: True)
-        peer.shutdown(socket.SHUT_WR)
-        await protocol.until("eof_received")
-        protocol.transport.pause_reading()
-        protocol.transport.resume_reading()
+        then(protocol.transport)
         for _ in range(5):
             await asyncio.sleep(0.001)
         trace("client", protocol.events.count("eof_received"))
         protocol.transport.abort()
         await protocol.until("connection_lost")
 
-    assert (1,) in trace_on(program)["client"]
+    return program
+
+
+def test_a_transport_kept_open_after_eof_does_not_spin(same_trace, kind, make):
+    assert (1,) in same_trace(ends_kept_open(kind, make))["client"]
+
+
+@pytest.mark.ours("stock adds the reader again, and tells of the end again")
+def test_the_end_is_told_once_though_reading_is_paused_and_resumed_after_it(trace_on, kind):
+    def pause_and_resume(transport):
+        transport.pause_reading()
+        transport.resume_reading()
+
+    assert (1,) in trace_on(ends_kept_open(kind, Recorder, pause_and_resume))["client"]
 
 
 def test_write_eof_ends_the_stream_and_still_receives(same_trace, kind):
@@ -850,10 +849,7 @@ def test_a_fatal_exception_of_a_callback_leaves_the_run_and_the_loop_works_on(
         peer.send(b"x")
         peer.shutdown(socket.SHUT_WR)
         task = loop.create_task(loop.create_connection(lambda: protocol, sock=ours))
-        try:
-            loop.run_until_complete(asyncio.wait_for(protocol.until("connection_lost"), 15))
-        except BaseException as exc:
-            trace("run", exc)
+        trace.run(protocol.until("connection_lost"))
         trace("client", protocol.transport.is_closing(), list(protocol.events))
         protocol.transport.abort()
         loop.run_until_complete(asyncio.wait_for(protocol.until("connection_lost"), 15))
@@ -876,10 +872,7 @@ def test_a_fatal_exception_of_a_buffered_callback_leaves_the_run(same_trace, eve
             trace.connect(make=BufferedRecorder, **{event: raiser})
         )
         peer.send(b"x")
-        try:
-            loop.run_until_complete(asyncio.wait_for(protocol.until("connection_lost"), 15))
-        except BaseException as exc:
-            trace("run", exc)
+        trace.run(protocol.until("connection_lost"))
         trace("client", protocol.transport.is_closing(), list(protocol.events))
         protocol.transport.abort()
         loop.run_until_complete(asyncio.wait_for(protocol.until("connection_lost"), 15))
@@ -959,7 +952,7 @@ def test_a_reset_while_paused_is_seen_by_the_next_write(same_trace):
         trace("client", protocol.transport.is_closing())
         await protocol.until("connection_lost")
 
-    assert same_trace(program)["client"][-1][1][0] in ("ConnectionResetError", "BrokenPipeError")
+    assert same_trace(program)["client"][-1][1][0] == "ConnectionResetError"
 
 
 def test_a_reset_while_buffered_drops_the_buffer(same_trace):
@@ -972,7 +965,7 @@ def test_a_reset_while_buffered_drops_the_buffer(same_trace):
 
     lanes = same_trace(program)
     assert lanes["client"][-1] == (0,)
-    assert lanes["client"][-2][1][0] in ("ConnectionResetError", "BrokenPipeError")
+    assert lanes["client"][-2][1][0] == "ConnectionResetError"
 
 
 def test_a_reset_while_closing_ends_the_flush(same_trace):
@@ -983,7 +976,7 @@ def test_a_reset_while_closing_ends_the_flush(same_trace):
         reset(peer)
         await protocol.until("connection_lost")
 
-    assert same_trace(program)["client"][-1][1][0] in ("ConnectionResetError", "BrokenPipeError")
+    assert same_trace(program)["client"][-1][1][0] == "ConnectionResetError"
 
 
 def test_a_reset_after_eof_is_seen_by_the_next_write(same_trace):
@@ -1091,7 +1084,7 @@ def test_writelines_after_close_is_dropped_like_write(trace_on, kind):
         trace("peer", *await read_all(peer))
 
     lanes = trace_on(program)
-    assert lanes["program"] == [("returns", None)] and lanes["peer"] == [(b"", "EOF")]
+    assert lanes["peer"] == [(b"", "EOF")]
 
 
 # ---- connecting ----

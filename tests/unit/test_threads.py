@@ -89,8 +89,11 @@ def test_a_sleeping_loop_wakes_promptly(loop):
 
 
 def test_a_loop_without_any_timer_wakes(loop):
-    threading.Timer(0.02, loop.call_soon_threadsafe, [loop.stop]).start()
+    seen = []
+    wake = [lambda: (seen.append(1), loop.stop())]
+    threading.Timer(0.02, loop.call_soon_threadsafe, wake).start()
     loop.run_forever()
+    assert seen == [1]
 
 
 def test_a_call_before_the_run_is_not_lost(loop, in_thread):

@@ -6,7 +6,6 @@ import gc
 import hashlib
 import os
 import random
-import re
 import socket
 import ssl
 import struct
@@ -15,7 +14,7 @@ import threading
 import weakref
 
 import pytest
-from tls_peers import client_context, peer, server_context
+from tls_peers import BROKEN_RECORD, client_context, peer, server_context, shake_hands
 from tls_protocols import Buffered, Recorder, pair, run
 
 MIB = 1 << 20
@@ -459,15 +458,7 @@ def test_data_before_a_broken_record_is_delivered(loop, engine):
         pytest.skip("stock drops what came in the same segment")
 
     def handle(sock):
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = server_context().wrap_bio(incoming, outgoing, server_side=True)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
+        tls, _, outgoing = shake_hands(sock, server_context(), server_side=True)
         tls.write(b"whole")
         sock.sendall(outgoing.read() + b"\x17\x03\x03\x00\x20" + b"\0" * 32)
         while sock.recv(1000):
@@ -478,8 +469,7 @@ def test_data_before_a_broken_record_is_delivered(loop, engine):
             lambda: Recorder(loop), *address, ssl=client_context(), server_hostname="localhost"
         )
         exc = await ours.lost
-        assert isinstance(exc, ssl.SSLError)
-        assert re.search("decryption failed|record layer failure", str(exc))  # of two OpenSSLs
+        assert isinstance(exc, ssl.SSLError) and exc.reason == BROKEN_RECORD
         assert ours.data == b"whole"
 
     with peer(handle) as address:
@@ -639,13 +629,12 @@ def test_a_lost_connection_leaves_nothing_to_the_collector(loop, engine):
 
 
 @pytest.mark.parametrize("make", [Recorder, Buffered])
-def test_an_exception_in_data_received_ends_the_connection_and_is_reported(loop, engine, make):
+def test_an_exception_in_data_received_ends_the_connection_and_is_reported(
+    loop, engine, make, reports
+):
     class Failing(make):
         def data_received(self, data):
             raise ValueError("mine")
-
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
 
     async def main():
         async with pair(loop, server_make=Failing) as (ours, theirs):

@@ -148,7 +148,7 @@ def test_pausing_in_a_callback_holds_back_what_has_come(loop, engine, make, when
 @pytest.mark.parametrize("make", [Recorder, Buffered])
 @pytest.mark.parametrize("how", ["abort", "close", "raise"])
 @pytest.mark.parametrize("where", ["received", "get_buffer"])
-def test_a_callback_may_end_what_it_is_called_by(loop, engine, make, how, where):
+def test_a_callback_may_end_what_it_is_called_by(loop, engine, make, how, where, reports):
     if where == "get_buffer" and make is Recorder:
         pytest.skip("only protocols with a buffer are asked for one")
 
@@ -168,9 +168,6 @@ def test_a_callback_may_end_what_it_is_called_by(loop, engine, make, how, where)
             if where == "get_buffer":
                 self.end()
             return super().get_buffer(sizehint)
-
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
 
     async def main():
         async with pair(loop, server_make=Ends) as (ours, theirs):

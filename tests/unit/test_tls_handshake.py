@@ -91,8 +91,9 @@ def test_a_peer_that_does_not_speak_tls_is_an_ssl_error(loop, engine):
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async def main(address):
-        with pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE"):
+        with pytest.raises(ssl.SSLError) as caught:
             await connect(address)
+        assert caught.value.reason == "WRONG_VERSION_NUMBER"
 
     with peer(handle) as address:
         run(loop, main(address))
@@ -138,7 +139,7 @@ def test_a_client_that_trickles_its_handshake_is_dropped_in_time(loop, engine):
             with socket.create_connection(address) as sock:
                 sock.setblocking(False)
                 record = struct.pack(">BHH", 22, 0x0301, 16000) + b"\1\0\x3e\x7c" + b"\0" * 15996
-                with pytest.raises((ConnectionError, TimeoutError)):
+                with pytest.raises(ConnectionError):
                     for i in range(len(record)):
                         await loop.sock_sendall(sock, record[i : i + 1])
                         await asyncio.sleep(0.001)
@@ -304,10 +305,7 @@ def test_a_start_tls_that_is_refused_leaves_nothing_for_the_collector(loop, engi
             gc.enable()
 
 
-def test_a_missing_client_certificate_is_refused(loop, engine):
-    seen = []
-    loop.set_exception_handler(lambda loop, context: seen.append(context))
-
+def test_a_missing_client_certificate_is_refused(loop, engine, reports):
     async def main():
         async with served(upper, ssl=server_context(client_cert=True)) as address:
             with pytest.raises(OSError):
@@ -320,7 +318,7 @@ def test_a_missing_client_certificate_is_refused(loop, engine):
                     await close(writer)
 
     run(loop, main())
-    assert seen == []
+    assert reports == []
 
 
 def test_a_server_name_callback_may_swap_the_context(loop, engine):

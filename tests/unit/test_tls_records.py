@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from tls_openssl import Library
-from tls_peers import client_context, peer, server_context
+from tls_peers import client_context, peer, server_context, shake_hands
 from tls_protocols import Buffered, Recorder, pair, run
 from tls_wire import messages, shake
 
@@ -106,7 +106,8 @@ def test_records_that_are_cut_anywhere_arrive_whole(loop, engine, suite):
 
     def handle(sock):
         chance = random.Random(3)
-        sslobj, _, outgoing = shake(sock, server_context())
+        sslobj, _, outgoing = shake_hands(sock, server_context(), server_side=True)
+        sock.sendall(outgoing.read())
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for message in sent:
             sslobj.write(message)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from tls_openssl import Library
-from tls_peers import client_context, peer, server_context
+from tls_peers import client_context, peer, server_context, shake_hands
 from tls_protocols import Recorder, pair, run
 
 BOTH_VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -347,16 +347,14 @@ def test_a_message_callback_is_heard_by_connections_made_after_it_was_set(loop, 
 
 
 @pytest.mark.ours("stock writes at once")
-def test_what_is_not_an_exception_at_the_end_of_a_callback_is_reported(loop, engine):
-    told, failing = [], []
+def test_what_is_not_an_exception_at_the_end_of_a_callback_is_reported(loop, engine, reports):
+    failing = []
 
     class Fails(ssl.SSLObject):
         def write(self, data):
             if failing:
                 raise asyncio.CancelledError("mine")
             return super().write(data)
-
-    loop.set_exception_handler(lambda loop, context: told.append(context))
 
     async def main():
         context = client_context(sslobject_class=Fails)
@@ -370,25 +368,12 @@ def test_what_is_not_an_exception_at_the_end_of_a_callback_is_reported(loop, eng
             ours.transport.write(b"d")
             await asyncio.sleep(0)
             failing.clear()
-            assert [type(context["exception"]) for context in told] == [asyncio.CancelledError]
+            assert [type(context["exception"]) for context in reports] == [asyncio.CancelledError]
 
     run(loop, main())
 
 
 # ---- the end ----
-
-
-def shake(sock, context):
-    """Shake hands as a server, by memory; return the object and its BIOs."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sslobj = context.wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        try:
-            sslobj.do_handshake()
-            return sslobj, incoming, outgoing
-        except ssl.SSLWantReadError:
-            sock.sendall(outgoing.read())
-            incoming.write(sock.recv(65536))
 
 
 @pytest.mark.ours("stock makes it an error")
@@ -397,7 +382,7 @@ def test_what_comes_after_close_is_for_nobody_and_no_error(loop, engine, paused)
     received = []
 
     def handle(sock):
-        sslobj, incoming, outgoing = shake(sock, server_context())
+        sslobj, incoming, outgoing = shake_hands(sock, server_context(), server_side=True)
         sslobj.write(b"before")
         sock.sendall(outgoing.read())
         while True:  # until its close_notify is here
@@ -502,15 +487,9 @@ def test_nothing_is_delivered_before_start_tls_has_returned(loop, engine):
 
         def client():
             with socket.create_connection(listener.sockets[0].getsockname(), 30) as sock:
-                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-                sslobj = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
-                while True:
-                    try:
-                        sslobj.do_handshake()
-                        break
-                    except ssl.SSLWantReadError:
-                        sock.sendall(outgoing.read())
-                        incoming.write(sock.recv(65536))
+                sslobj, incoming, outgoing = shake_hands(
+                    sock, client_context(), server_hostname="localhost"
+                )
                 sslobj.write(b"hello")  # leaves with the end of the handshake
                 sock.sendall(outgoing.read())
                 while not answers:
@@ -667,7 +646,7 @@ def test_a_peer_whose_bytes_come_one_by_one_while_nobody_reads_costs_little(loop
     count = 20_000
 
     def handle(sock):
-        sslobj, incoming, outgoing = shake(sock, server_context())
+        sslobj, incoming, outgoing = shake_hands(sock, server_context(), server_side=True)
         for _ in range(8):
             sslobj.write(bytes(16384))
         data = outgoing.read()

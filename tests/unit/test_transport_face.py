@@ -177,7 +177,7 @@ def test_attributes_of_a_transport_can_be_assigned_and_deleted(trace_on, opener,
         end(transport)
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_a_replaced_write_is_what_a_stream_writer_calls(same_trace):
@@ -206,7 +206,7 @@ def test_a_transport_can_be_weakly_referenced_and_hashed(trace_on, opener):
         end(transport)
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__)
@@ -227,12 +227,13 @@ def test_copying_and_pickling_a_transport_never_makes_a_second_owner(trace_on, h
         await protocol.until("connection_lost")
 
     if how is not copy.copy:
-        assert trace_on(program)["program"] == [("returns", None)]
+        trace_on(program)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_transport_type_cannot_be_called_to_harm(loop, opener):
+def test_a_transport_type_cannot_be_called_to_harm(loop, opener, fds, collect):
     """Whatever a program passes, an exception comes out and no descriptor is lost."""
+    before = fds()
 
     async def main():
         from traces import Trace
@@ -252,6 +253,8 @@ def test_a_transport_type_cannot_be_called_to_harm(loop, opener):
         trace.close()
 
     loop.run_until_complete(main())
+    collect()
+    assert fds() == before
 
 
 # ---- extra info ----
@@ -308,15 +311,20 @@ def test_a_method_patched_in_a_public_class_is_called_where_stock_calls_it(
     async def program(trace):
         protocol, _ = await opener(trace)
         transport = protocol.transport
+
+        def look(name, args):
+            try:
+                trace("client", name, getattr(transport, name)(*args) == "patched")
+            except (AttributeError, NotImplementedError) as error:
+                trace("client", name, type(error))
+
         for name, args in GETTERS:
-            if not hasattr(transport, name):
-                continue
             with monkeypatch.context() as patch:
                 fake = mock.Mock(return_value="patched")
                 patch.setattr(base, name, fake, raising=False)
-                trace("client", name, getattr(transport, name)(*args) == "patched")
+                look(name, args)
                 trace("client", name, fake.mock_calls == [mock.call(*args)])
-            trace("client", name, getattr(transport, name)(*args) == "patched")
+            look(name, args)
         end(transport)
         await protocol.until("connection_lost")
 
@@ -331,12 +339,12 @@ def test_the_socket_of_extra_info_is_a_transport_socket(trace_on, socket_opener)
         assert protocol.transport.get_extra_info("socket") is sock
         assert sock.fileno() >= 0 and sock.getsockname() is not None
         for method in "close", "recv", "send", "detach", "shutdown_nicely":
-            assert method == "detach" or not callable(getattr(sock, method, None))
+            assert not hasattr(sock, method)
         end(protocol.transport)
         await protocol.until("connection_lost")
         assert sock.fileno() == -1
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_names_of_a_connection_are_the_kernels(trace_on):
@@ -351,7 +359,7 @@ def test_names_of_a_connection_are_the_kernels(trace_on):
         await protocol.until("connection_lost")
         assert info("peername") == ("127.0.0.1", info("peername")[1])
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_socket_options_are_set_through_the_transport_socket(same_trace):
@@ -383,7 +391,7 @@ def test_the_repr_in_every_state_is_stocks(same_trace, opener):
         transport = protocol.transport
         await asyncio.sleep(0)
         trace("client", "open", transport)
-        if hasattr(transport, "pause_reading"):
+        if opener is not write_pipe and hasattr(transport, "pause_reading"):
             transport.pause_reading()
             trace("client", "paused", transport)
             transport.resume_reading()
@@ -408,7 +416,7 @@ def test_the_repr_shows_what_is_buffered(trace_on):
         protocol.transport.abort()
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_the_repr_after_the_loop_is_closed_is_stocks(same_trace, opener):
@@ -547,7 +555,7 @@ def test_a_transport_in_use_lives_without_being_referenced(trace_on):
         end(ref())
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_a_cycle_through_an_open_transport_is_collected(trace_on):
@@ -746,7 +754,7 @@ def test_the_loops_table_of_transports_forgets_the_lost(trace_on, socket_opener)
         gc.collect()
         assert fd not in trace.loop._transports
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_a_number_used_by_one_transport_after_another_belongs_to_the_new_one(trace_on):
@@ -771,7 +779,7 @@ def test_a_number_used_by_one_transport_after_another_belongs_to_the_new_one(tra
             old.append(protocol.transport)
             peer.close()
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 # ---- debug mode ----
@@ -781,7 +789,7 @@ def test_debug_mode_logs_what_stocks_logs(same_trace, opener):
     async def program(trace):
         protocol, peer = await opener(trace)
         transport = protocol.transport
-        if hasattr(transport, "pause_reading"):
+        if opener is not write_pipe and hasattr(transport, "pause_reading"):
             transport.pause_reading()
             transport.resume_reading()
         if opener is not datagram:
@@ -794,7 +802,7 @@ def test_debug_mode_logs_what_stocks_logs(same_trace, opener):
         return "slow" not in entry[1] and "poll" not in entry[1]
 
     lanes = same_trace(program, debug=True, level=10)
-    assert opener is datagram or any(filter(shown, lanes["log"]))
+    assert any(filter(shown, lanes["log"]))
 
 
 def test_debug_mode_logs_a_reset(same_trace):
@@ -820,7 +828,7 @@ def test_methods_called_from_another_thread_do_not_crash(trace_on, in_thread):
         end(protocol.transport)
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_interpreter_exit_with_open_transports_is_quiet(child):
@@ -850,7 +858,7 @@ def test_reading_attributes_of_stocks_private_face_works(trace_on):
         transport._force_close(None)
         await protocol.until("connection_lost")
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)
 
 
 def test_server_side_transports_know_their_server(trace_on):
@@ -867,4 +875,4 @@ def test_server_side_transports_know_their_server(trace_on):
         server.close()
         await patient(server.wait_closed())
 
-    assert trace_on(program)["program"] == [("returns", None)]
+    trace_on(program)

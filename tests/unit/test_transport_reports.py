@@ -15,14 +15,6 @@ class Client(asyncio.Protocol):
 
 
 @pytest.fixture
-def reports(loop):
-    """Return the list of what the loop's exception handler is told."""
-    told = []
-    loop.set_exception_handler(lambda _, context: told.append(context))
-    return told
-
-
-@pytest.fixture
 def blocked(loop):
     """Return (transport, peer): a connection that waits for room in the kernel."""
     first, peer = socket.socketpair()

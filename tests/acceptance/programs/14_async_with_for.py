@@ -51,7 +51,7 @@ async def _():
 
     async with Eat():
         raise ValueError
-    with raises((TypeError, AttributeError)):
+    with raises(TypeError):
         async with object():
             pass
 
