@@ -109,6 +109,7 @@ if reason is None:
             _extra: dict[str, Any]
 
             def __del__(self) -> None: ...
+            def _fatal_error(self, exc: BaseException, message: str = ...) -> None: ...
             def _maybe_pause_protocol(self) -> None: ...
             def _maybe_resume_protocol(self) -> None: ...
 
@@ -164,21 +165,30 @@ if reason is None:
                 self._conn_lost += 1
             elif self._extra["peername"] != "":
                 _stock.sendto(self, data, addr)
-            elif self._buffer or not self._send_to_nameless(data, addr):
+            elif self._buffer or self._send_to_nameless(data, addr) is False:
                 if not self._buffer:
                     self._loop._add_writer(self._sock_fd, self._sendto_ready)
                 self._buffer.append((bytes(data), addr))
                 self._buffer_size += len(data)
                 self._maybe_pause_protocol()
 
-        def _send_to_nameless(self, data: Any, addr: Any) -> bool:
-            """Send a datagram, by default to the peer; False when the socket is full."""
+        def _send_to_nameless(self, data: Any, addr: Any) -> bool | None:
+            """Send a datagram, by default to the peer.
+
+            Returns False when the socket is full, None when the transport was ended: `addr` is
+            no address of such a socket.
+            """
             try:
                 self._sock.send(data) if addr is None else self._sock.sendto(data, addr)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as exc:
                 self._protocol.error_received(exc)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._fatal_error(exc, "Fatal write error on datagram transport")
+                return None
             return True
 
         def _sendto_ready(self) -> None:
@@ -193,9 +203,11 @@ if reason is None:
             while self._buffer and self._extra["peername"] == "":
                 data, addr = self._buffer.popleft()
                 self._buffer_size -= len(data)
-                if not self._send_to_nameless(data, addr):
+                sent = self._send_to_nameless(data, addr)
+                if sent is False:
                     self._buffer.appendleft((data, addr))
                     self._buffer_size += len(data)
+                if not sent:
                     return
             _stock._sendto_ready(self)
             if not self._buffer and self._buffer_size and self._loop is not None:

@@ -1,7 +1,8 @@
 """Pytest plugin: whatever way a library makes its loop, it gets the one that is tested.
 
-Environment variables say which one (LIBRARIES_LOOP: stock or casyncio), what Python to run before
-the tests are imported (LIBRARIES_BEFORE), and where to write, test by test, what came of them
+Environment variables say which one (LIBRARIES_LOOP: stock or casyncio), whether asyncio's other
+classes are replaced as well (LIBRARIES_ACCELERATE: 1), what Python to run before the tests are
+imported (LIBRARIES_BEFORE), and where to write, test by test, what came of them
 (LIBRARIES_RECORD: lines of JSON).  A test that the record has already is not run again, so that a
 run which was killed can go on; LIBRARIES_ONLY names a file with the ids of the only tests to run.
 """
@@ -22,7 +23,7 @@ def plug():
 
     import casyncio
 
-    casyncio.install()
+    casyncio.install(accelerate=os.environ.get("LIBRARIES_ACCELERATE") == "1")
     for module in (asyncio, unix_events):
         for name in ("SelectorEventLoop", "EventLoop", "_UnixSelectorEventLoop"):
             if hasattr(module, name):

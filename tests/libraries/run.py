@@ -1,7 +1,7 @@
 """Run libraries' own tests on asyncio's loop and on casyncio's, and compare.
 
     python tests/libraries/run.py [--only NAME ...] [--files WORD ...] [--resume]
-                                  [--batch FILES] [--sources DIR] [--folder DIR]
+                                  [--batch FILES] [--sources DIR] [--folder DIR] [--accelerate]
 
 The interpreter that runs this needs pytest, casyncio and pip.  libraries.toml says which tests of
 which versions; sources and what they need are fetched from the package index, or taken from
@@ -327,6 +327,9 @@ def read_arguments():
     parser.add_argument("--batch", type=int, default=8, metavar="FILES", help="files in a process")
     parser.add_argument("--sources", type=pathlib.Path, help="folder of unpacked sources")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("build/libraries"))
+    parser.add_argument(
+        "--accelerate", action="store_true", help="with casyncio's locks, queues, streams and so on"
+    )
     parser.add_argument("--installed", action="store_true", help="what is needed is there")
     return parser.parse_args()
 
@@ -335,6 +338,7 @@ def main():
     """Run what the command line asks for; the exit status says whether all is well."""
     args = read_arguments()
     folder = args.folder.absolute()
+    os.environ["LIBRARIES_ACCELERATE"] = str(int(args.accelerate))
     totals = [
         run_library(library, args, folder)
         for library in load_libraries()

@@ -1011,6 +1011,50 @@ def test_an_end_of_a_socketpair_sends_to_its_peer(run):
     run(main)
 
 
+@pytest.mark.parametrize("address", [("127.0.0.1", 9), 5, []], ids=str)
+def test_what_is_no_address_of_a_socketpair_ends_its_transport(run, address):
+    async def main():
+        ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        told = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        with ours, peer:
+            transport, protocol = await endpoint(sock=ours)
+            transport.sendto(b"astray", address)
+            await protocol.lost
+            assert transport.is_closing()
+        assert protocol.seen == [("made",), ("lost", TypeError)]
+        assert told == ["Fatal write error on datagram transport"]
+
+    run(main)
+
+
+@pytest.mark.ours("asyncio cannot send to a peer that has no name")
+def test_what_is_no_address_of_a_socketpair_ends_its_transport_when_its_turn_comes(run):
+    async def main():
+        ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        told = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        with ours, peer:
+            transport, protocol = await endpoint(sock=ours)
+            while not transport.get_write_buffer_size():
+                transport.sendto(b"full")
+            transport.sendto(b"astray", ("127.0.0.1", 9))
+            transport.sendto(b"too late")
+            assert not transport.is_closing()
+            got = []
+            while not protocol.lost.done():
+                with contextlib.suppress(BlockingIOError):
+                    got.append(peer.recv(10, socket.MSG_DONTWAIT))
+                await asyncio.sleep(0)
+            assert set(got) <= {b"full"}
+        assert protocol.seen == [("made",), ("lost", TypeError)]
+        assert told == ["Fatal write error on datagram transport"]
+
+    run(main)
+
+
 def test_a_forgotten_transport_warns_and_closes_its_socket(same, fds):
     async def main():
         transport, protocol = await endpoint()

@@ -170,3 +170,19 @@ def test_a_handle_cannot_be_given_another_callback(loop, name):
     with pytest.raises(AttributeError, match=name):
         setattr(handle, name, None)
     handle.cancel()
+
+
+@pytest.mark.ours("stock asks the socket object, which may not know its protocol")
+def test_a_tcp_socket_whose_object_does_not_know_its_protocol_sends_without_delay(loop):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            ours, _ = server.accept()
+        with peer:
+            assert ours.proto == 0
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+            delay_off = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            transport.abort()
+        return delay_off
+
+    assert loop.run_until_complete(main()) == 1
