@@ -187,7 +187,9 @@ def test_the_popen_has_what_subprocess_would_have_given_it(loop, name):
     loop.run_until_complete(main())
 
 
-@pytest.mark.parametrize("name", ["Popen", "__init__", "_execute_child", "_fork_exec", "_USE_VFORK"])
+@pytest.mark.parametrize(
+    "name", ["Popen", "__init__", "_execute_child", "_fork_exec", "_USE_VFORK"]
+)
 def test_a_changed_subprocess_starts_its_children_itself(loop, monkeypatch, name):
     seen = []
     real = subprocess.Popen

@@ -14,7 +14,7 @@ import pytest
 from tls_openssl import Library
 from tls_peers import client_context, peer, server_context, shake_hands
 from tls_protocols import Buffered, Recorder, pair, run
-from tls_wire import messages, shake
+from tls_wire import messages
 
 SUITES = {
     "TLS 1.3": (ssl.TLSVersion.TLSv1_3, None),
