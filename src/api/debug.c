@@ -20,7 +20,23 @@ PyDoc_STRVAR(get_debug_doc,
 static PyObject *
 loop_py_get_debug(PyObject *op, PyObject *Py_UNUSED(none))
 {
-    return PyBool_FromLong(((CaLoop *)op)->debug);
+    const CaLoop *self = (const CaLoop *)op;
+    return self->debug_given != NULL ? Py_NewRef(self->debug_given)
+                                     : PyBool_FromLong(self->debug);
+}
+
+/* Switch it, and remember what is no bool; 0 or -1.  May run Python. */
+static int
+switch_debug(CaLoop *self, PyObject *enabled)
+{
+    int on = PyObject_IsTrue(enabled);
+    if (on < 0) {
+        return -1;
+    }
+    self->debug = on != 0;
+    Py_XSETREF(self->debug_given,
+               PyBool_Check(enabled) ? NULL : Py_NewRef(enabled));
+    return 0;
 }
 
 PyDoc_STRVAR(set_debug_doc,
@@ -43,11 +59,9 @@ loop_py_set_debug(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return ca_stock_call(st->StockBaseLoop, st->names[CA_STR_set_debug],
                              op, args, nargs, kwnames);
     }
-    int on = PyObject_IsTrue(enabled);
-    if (on < 0) {
+    if (switch_debug(self, enabled) < 0) {
         return NULL;
     }
-    self->debug = on != 0;
     if (self->thread_id == 0) {
         Py_RETURN_NONE;
     }
@@ -132,17 +146,13 @@ get_backend(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 get_debug(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(((CaLoop *)op)->debug);
+    return loop_py_get_debug(op, NULL);
 }
 
 static int
 set_debug(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
-    int on = value == NULL ? 0 : PyObject_IsTrue(value);
-    if (on >= 0) {
-        ((CaLoop *)op)->debug = on != 0;
-    }
-    return on < 0 ? -1 : 0;
+    return switch_debug((CaLoop *)op, value == NULL ? Py_False : value);
 }
 
 static PyObject *

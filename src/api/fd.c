@@ -103,6 +103,10 @@ watch(CaLoop *self, ca_op_kind kind, const ca_call_args *a)
     if (handle == NULL) {
         return NULL;
     }
+    if (ca_loop_check_open(self) < 0) {
+        Py_DECREF(handle);           /* remembering its source has closed it */
+        return NULL;
+    }
     void *old = NULL;
     int err = ca_reactor_watch(&self->reactor, fd, kind, handle, &old);
     if (err < 0) {

@@ -41,7 +41,6 @@ remember_source(CaHandle *self)
 static int
 set_args(CaHandle *self, const ca_call_args *a)
 {
-    self->nargs = (uint32_t)a->nrest;
     if (a->nrest == 0) {
         self->args = NULL;
     } else if (a->nrest == 1) {
@@ -55,6 +54,7 @@ set_args(CaHandle *self, const ca_call_args *a)
             PyTuple_SET_ITEM(self->args, i, Py_NewRef(a->rest[i]));
         }
     }
+    self->nargs = (uint32_t)a->nrest;
     return 0;
 }
 
@@ -206,31 +206,6 @@ call_callback(CaHandle *self)
     return result;
 }
 
-/* Whatever was given as context= may be any object with a run() method. */
-static PyObject *
-call_in_foreign_context(CaHandle *self)
-{
-    ca_state *st = self->loop->st;
-    PyObject *run = PyObject_GetAttr(self->context, st->names[CA_STR_run]);
-    if (run == NULL) {
-        return NULL;
-    }
-    PyObject *result = NULL;
-    PyObject *args = PyTuple_New(self->nargs + 1);
-    if (args != NULL) {
-        PyTuple_SET_ITEM(args, 0, Py_NewRef(self->callback));
-        for (uint32_t i = 0; i < self->nargs; i++) {
-            PyObject *arg = self->nargs == 1 ? self->args
-                                             : PyTuple_GET_ITEM(self->args, i);
-            PyTuple_SET_ITEM(args, i + 1, Py_NewRef(arg));
-        }
-        result = PyObject_Call(run, args, NULL);
-        Py_DECREF(args);
-    }
-    Py_DECREF(run);
-    return result;
-}
-
 static PyObject *
 call_in_context(CaHandle *self, PyObject *context)
 {
@@ -248,9 +223,7 @@ static PyObject *
 call_in_own_context(CaHandle *self)
 {
     PyObject *context = Py_NewRef(self->context);
-    PyObject *result = PyContext_CheckExact(context)
-                           ? call_in_context(self, context)
-                           : call_in_foreign_context(self);
+    PyObject *result = call_in_context(self, context);
     Py_DECREF(context);
     return result;
 }
@@ -354,11 +327,27 @@ ca_handle_report_method(CaLoop *loop, PyObject *op, int name,
     return result;
 }
 
+/* Whatever was given as context= may be any object with a run() method, which
+ * may do anything with the handle: stock's own _run() deals with that, and
+ * with exceptions. */
+static int
+run_in_foreign_context(CaHandle *self)
+{
+    ca_state *st = self->loop->st;
+    PyObject *done = PyObject_CallMethodOneArg(
+        st->StockHandle, st->names[CA_STR__run], (PyObject *)self);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 int
 ca_handle_run(CaHandle *self)
 {
     if (self->callback == NULL || self->context == NULL) {
         return 0;                      /* cancelled, or cleared by the GC */
+    }
+    if (!PyContext_CheckExact(self->context)) {
+        return run_in_foreign_context(self);
     }
     if (self->callback == self->loop->st->late_result) {
         int done = ca_future_run_late_result(self);
@@ -374,6 +363,21 @@ ca_handle_run(CaHandle *self)
     return 0;
 }
 
+/* What it looks like before it lets go of its callback; 0 or -1. */
+static int
+remember_repr(CaHandle *self)
+{
+    PyObject *text = PyObject_Repr((PyObject *)self);
+    if (text != NULL && self->debug == NULL) {
+        self->debug = Py_BuildValue("[OO]", Py_None, Py_None);
+    }
+    if (text == NULL || self->debug == NULL) {
+        Py_XDECREF(text);
+        return -1;
+    }
+    return PyList_SetItem(self->debug, 1, text);
+}
+
 int
 ca_handle_cancel(CaHandle *self)
 {
@@ -381,17 +385,8 @@ ca_handle_cancel(CaHandle *self)
         return 0;
     }
     self->flags |= CA_HANDLE_CANCELLED;
-    if (self->loop->debug) {
-        PyObject *text = PyObject_Repr((PyObject *)self);
-        if (text == NULL) {
-            return -1;
-        }
-        if (self->debug == NULL) {
-            self->debug = Py_BuildValue("[OO]", Py_None, Py_None);
-        }
-        if (self->debug == NULL || PyList_SetItem(self->debug, 1, text) < 0) {
-            return -1;
-        }
+    if (self->loop->debug && remember_repr(self) < 0) {
+        return -1;
     }
     self->nargs = 0;
     Py_CLEAR(self->callback);
@@ -570,7 +565,53 @@ handle_py_reduce(PyObject *op, PyObject *Py_UNUSED(none))
                         Py_TYPE(op)->tp_name);
 }
 
+PyDoc_STRVAR(handle_copy_doc,
+"__copy__($self)\n--\n\n"
+"Return a handle of asyncio's own class with the same attributes; the loop\n"
+"does not know it.");
+
+/* copy.__slots__ = the attributes of the same names; 0 or -1. */
+static int
+copy_slots(PyObject *op, PyObject *stock_type, PyObject *copy)
+{
+    PyObject *slots = PyObject_GetAttrString(stock_type, "__slots__");
+    Py_ssize_t count = slots == NULL ? -1 : PySequence_Size(slots);
+    int result = count < 0 ? -1 : 0;
+    for (Py_ssize_t i = 0; result == 0 && i < count; i++) {
+        PyObject *name = PySequence_GetItem(slots, i);
+        bool weakref = name != NULL && PyUnicode_Check(name) &&
+                       PyUnicode_CompareWithASCIIString(name, "__weakref__") ==
+                           0;
+        PyObject *value = name == NULL || weakref ? NULL
+                                                  : PyObject_GetAttr(op, name);
+        if (!weakref) {
+            result = value == NULL ? -1 : PyObject_SetAttr(copy, name, value);
+        }
+        Py_XDECREF(value);
+        Py_XDECREF(name);
+    }
+    Py_XDECREF(slots);
+    return result;
+}
+
+/* As stock's copy, which is one of stock's; of a timer there are two lists of
+ * attributes. */
+static PyObject *
+handle_py_copy(PyObject *op, PyObject *Py_UNUSED(none))
+{
+    const ca_state *st = ((CaHandle *)op)->loop->st;
+    bool timer = Py_IS_TYPE(op, st->TimerHandleType);
+    PyObject *type = timer ? st->StockTimerHandle : st->StockHandle;
+    PyObject *copy = PyObject_CallMethod(type, "__new__", "O", type);
+    if (copy != NULL && (copy_slots(op, st->StockHandle, copy) < 0 ||
+                         (timer && copy_slots(op, type, copy) < 0))) {
+        Py_CLEAR(copy);
+    }
+    return copy;
+}
+
 static PyMethodDef handle_methods[] = {
+    {"__copy__", handle_py_copy, METH_NOARGS, handle_copy_doc},
     {"__reduce__", handle_py_reduce, METH_NOARGS, handle_reduce_doc},
     {"cancel", handle_py_cancel, METH_NOARGS, handle_cancel_doc},
     {"cancelled", handle_py_cancelled, METH_NOARGS, handle_cancelled_doc},

@@ -216,6 +216,7 @@ ca_loop_tp_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
     Py_VISIT(self->slow_callback_s);
+    Py_VISIT(self->debug_given);
     Py_VISIT(self->fileobjs);
     Py_VISIT(self->transports);
     Py_VISIT(self->own_table);
@@ -240,6 +241,7 @@ ca_loop_tp_clear(PyObject *op)
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);
     Py_CLEAR(self->slow_callback_s);
+    Py_CLEAR(self->debug_given);
     Py_CLEAR(self->transports);
     Py_CLEAR(self->own_table);
     Py_CLEAR(self->own_table_dict);

@@ -12,6 +12,7 @@
 #include "py/context.h"
 #include "py/spare.h"
 #include "py/state.h"
+#include "py/typetag.h"
 #include "reactor/reactor.h"
 #include "reactor/signals.h"
 
@@ -62,6 +63,8 @@ typedef struct CaLoop {
     PyObject *task_factory;            /* strong; None: stock's default */
     PyObject *current_handle;          /* strong; None; debug mode only */
     PyObject *slow_callback_s;         /* strong; slow_callback_duration */
+    PyObject *debug_given;             /* strong or NULL; what set_debug() got
+                                          if that is no bool */
     PyObject *fileobjs;               /* strong; dict fd -> object, see fd.c */
 
     ca_dnode held;                     /* transports that hold bytes back */
@@ -87,7 +90,7 @@ typedef struct CaLoop {
     unsigned long thread_id;          /* runs in this thread; 0: not running */
     uint32_t overrides;                /* CA_OVERRIDE_* bits in force */
     uint32_t instance_overrides;       /* those set on the instance */
-    unsigned int type_version;         /* of the type that was asked */
+    ca_typetag asked_type;             /* the type, when it was asked */
     bool closed;                       /* also true before _open() */
     bool stopping;
     bool debug;

@@ -62,7 +62,7 @@ ca_overrides_update(CaLoop *self)
         Py_DECREF(found);
     }
     self->overrides = bits | self->instance_overrides;
-    self->type_version = Py_TYPE(self)->tp_version_tag;
+    self->asked_type = ca_typetag_of(Py_TYPE(self));
     return 0;
 }
 

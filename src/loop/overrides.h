@@ -22,7 +22,7 @@ int ca_overrides_update(CaLoop *self);
 static inline uint32_t
 ca_overrides_now(CaLoop *self)
 {
-    if (Py_TYPE(self)->tp_version_tag != self->type_version &&
+    if (!ca_typetag_holds(self->asked_type, Py_TYPE(self)) &&
         ca_overrides_update(self) < 0) {
         PyErr_Clear();                /* a metaclass that refuses: as before */
     }

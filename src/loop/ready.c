@@ -185,7 +185,9 @@ run_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
 static int
 check_duration(CaLoop *self, PyObject *handle, double took_s)
 {
-    double limit_s = PyFloat_AsDouble(self->slow_callback_s);
+    PyObject *limit = Py_XNewRef(self->slow_callback_s); /* may be replaced */
+    double limit_s = PyFloat_AsDouble(limit);
+    Py_XDECREF(limit);
     if (limit_s == -1.0 && PyErr_Occurred()) {
         return -1;
     }
@@ -263,17 +265,51 @@ ca_ready_run(CaLoop *self, size_t n)
     return 0;
 }
 
+/* Let go of what the words own, and of the words. */
+static void
+drop_words(ca_ring *ring)
+{
+    while (ring->count > 0) {
+        Py_DECREF(ca_ready_object_borrow(ca_ring_pop(ring)));
+    }
+    ca_ring_free(ring);
+}
+
+/* A ring of the same words, which owns references of its own; 0 or -1. */
+static int
+copy_words(const ca_ring *ring, ca_ring *copy)
+{
+    *copy = (ca_ring){0};
+    int err = ca_ring_reserve(copy, ring->count);
+    if (err < 0) {
+        ca_ring_free(copy);
+        ca_raise_errno(err);
+        return -1;
+    }
+    for (size_t i = 0; i < ring->count; i++) {
+        uintptr_t word = ca_ring_at(ring, i);
+        Py_INCREF(ca_ready_object_borrow(word));
+        (void)ca_ring_push(copy, word);
+    }
+    return 0;
+}
+
+/* Making handles may run Python, and with it turns of the loop. */
 PyObject *
 ca_ready_snapshot(CaLoop *self)
 {
+    ca_ring words;
+    if (copy_words(&self->ready, &words) < 0) {
+        return NULL;
+    }
     PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < self->ready.count; i++) {
-        uintptr_t word = ca_ring_at(&self->ready, i);
+    for (size_t i = 0; list != NULL && i < words.count; i++) {
+        uintptr_t word = ca_ring_at(&words, i);
         PyObject *fut = NULL;
         PyObject *context = NULL;
         if ((word & CA_READY_KIND_MASK) == CA_READY_CALLBACK) {
-            fut = (PyObject *)ca_ring_at(&self->ready, ++i);
-            context = (PyObject *)ca_ring_at(&self->ready, ++i);
+            fut = (PyObject *)ca_ring_at(&words, ++i);
+            context = (PyObject *)ca_ring_at(&words, ++i);
         }
         PyObject *handle = handle_for(self, word, fut, context);
         if (handle == NULL || PyList_Append(list, handle) < 0) {
@@ -281,6 +317,7 @@ ca_ready_snapshot(CaLoop *self)
         }
         Py_XDECREF(handle);
     }
+    drop_words(&words);
     PyObject *tuple = list == NULL ? NULL : PyList_AsTuple(list);
     Py_XDECREF(list);
     return tuple;
@@ -289,10 +326,9 @@ ca_ready_snapshot(CaLoop *self)
 void
 ca_ready_clear(CaLoop *self)
 {
-    while (self->ready.count > 0) {
-        Py_DECREF(ca_ready_object_borrow(ca_ring_pop(&self->ready)));
-    }
-    ca_ring_free(&self->ready);
+    ca_ring words = self->ready;       /* destructors may look at the queue */
+    self->ready = (ca_ring){0};
+    drop_words(&words);
 }
 
 int

@@ -73,7 +73,10 @@ ca_context_take(ca_state *st, ca_context_cache *cache, bool *shared)
         if (copy == NULL) {
             return NULL;
         }
+        /* What the old one held may die, and do anything to the cache. */
+        PyObject *taken = Py_NewRef(copy);
         Py_XSETREF(cache->snapshot, copy);
+        return taken;
     }
     return Py_NewRef(cache->snapshot);
 }

@@ -113,7 +113,7 @@ ca_sockobj_init(ca_state *st)
     if (fileno == NULL) {
         return -1;
     }
-    st->socket_version = ((PyTypeObject *)st->Socket)->tp_version_tag;
+    st->socket_type = ca_typetag_of((PyTypeObject *)st->Socket);
     Py_XSETREF(st->socket_methods, look_up_methods(st));
     return st->socket_methods == NULL ? -1 : 0;
 }
@@ -131,7 +131,7 @@ methods_are_born(ca_state *st)
     Py_XDECREF(now);
     PyErr_Clear();
     if (same) {
-        st->socket_version = ((PyTypeObject *)st->Socket)->tp_version_tag;
+        st->socket_type = ca_typetag_of((PyTypeObject *)st->Socket);
     }
     return same;
 }
@@ -140,8 +140,7 @@ bool
 ca_sockobj_is_plain(ca_state *st, PyObject *op)
 {
     return (PyObject *)Py_TYPE(op) == st->Socket && st->socket_layout &&
-           (((PyTypeObject *)st->Socket)->tp_version_tag ==
-                st->socket_version ||
+           (ca_typetag_holds(st->socket_type, (PyTypeObject *)st->Socket) ||
             methods_are_born(st));
 }
 

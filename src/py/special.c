@@ -2,6 +2,7 @@
 #include "py/special.h"
 
 #include "py/freelist.h"
+#include "py/typetag.h"
 
 #include <stddef.h>
 
@@ -13,7 +14,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *method;                  /* strong; the method_descriptor */
     ca_state *st;                      /* borrowed: our type keeps it alive */
-    unsigned int owner_version;        /* of a type that it is a method of */
+    ca_typetag owner_type;             /* a type that it is a method of */
 } CaSpecial;
 
 typedef struct {
@@ -189,7 +190,7 @@ ca_special_new(ca_state *st, PyObject *method)
     if (self != NULL) {
         self->method = Py_NewRef(method);
         self->st = st;
-        self->owner_version = 0;
+        self->owner_type = 0;
         PyObject_GC_Track(self);
     }
     return (PyObject *)self;
@@ -199,14 +200,13 @@ ca_special_new(ca_state *st, PyObject *method)
 static bool
 belongs_to(CaSpecial *self, PyObject *owner)
 {
-    unsigned int version = Py_TYPE(owner)->tp_version_tag;
-    if (version != 0 && version == self->owner_version) {
+    if (ca_typetag_holds(self->owner_type, Py_TYPE(owner))) {
         return true;
     }
     if (!PyObject_TypeCheck(owner, PyDescr_TYPE(self->method))) {
         return false;
     }
-    self->owner_version = version;
+    self->owner_type = ca_typetag_of(Py_TYPE(owner));
     return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/dlist.h"
 #include "py/names.h"
+#include "py/typetag.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -135,7 +136,7 @@ typedef struct ca_state {
     PyTypeObject *StreamType;          /* NULL: stock's transports are used */
     PyTypeObject *AcceptorType;
     PyObject *SocketTransport;         /* strong; class of _transports.py */
-    unsigned int transport_version;    /* of that class, when it was asked */
+    ca_typetag transport_type;         /* that class, when it was asked */
     bool transport_plain;              /* and what it said, see stream.h */
     PyObject *StockSocketTransport;    /* strong; selector_events' class */
     PyObject *StockTransport;          /* strong; asyncio's Transport that has
@@ -153,14 +154,14 @@ typedef struct ca_state {
     PyObject *StreamReaderProtocol;
     PyObject *feed_method;             /* strong; functions of theirs, */
     PyObject *received_method;
-    unsigned int reader_version;       /* and the tags they had at import */
-    unsigned int reader_protocol_version;
+    ca_typetag reader_type;            /* and the classes at import */
+    ca_typetag reader_protocol_type;
     PyObject *StockServer;             /* strong; asyncio.base_events.Server */
     PyObject *WeakSet;                 /* strong; of weakref */
     PyObject *ServerClients;           /* strong; of _transports.py, or NULL */
     PyTypeObject *NewClientsType;      /* strong */
-    unsigned int server_version;       /* the tags they had at import */
-    unsigned int weak_set_version;
+    ca_typetag server_type;            /* the classes at import */
+    ca_typetag weak_set_type;
 
     PyTypeObject *ReaderType;          /* the native halves of the streams */
     PyTypeObject *WriterType;
@@ -179,7 +180,7 @@ typedef struct ca_state {
     PyObject *Socket;                  /* strong; socket.socket */
     PyObject *socket_fileno;           /* strong; the first's method */
     PyObject *socket_methods;          /* strong; tuple, see py/sockobj.c */
-    unsigned int socket_version;       /* of the class that had them */
+    ca_typetag socket_type;            /* the class that had them */
     Py_ssize_t socket_users;           /* offsets of its slots _io_refs ... */
     Py_ssize_t socket_closed;          /* ... and _closed; 0: not known */
     PyObject *FileIO;                  /* strong; NULL: not asked for yet */

@@ -91,7 +91,7 @@ ca_usual_ask(const ca_state *st, ca_usual_kind kind, ca_usual *self,
     if (pending != NULL) {
         PyErr_SetRaisedException(pending);
     }
-    self->version = Py_TYPE(op)->tp_version_tag;
+    self->asked_type = ca_typetag_of(Py_TYPE(op));
 }
 
 void

@@ -10,6 +10,7 @@
 #define CA_STREAM_USUAL_H
 
 #include "py/state.h"
+#include "py/typetag.h"
 
 #include <stdbool.h>
 
@@ -20,7 +21,7 @@ typedef enum {
 } ca_usual_kind;
 
 typedef struct {
-    unsigned int version;              /* of the class that was asked; or 0 */
+    ca_typetag asked_type;             /* the class, when it was asked */
     bool inherits;                     /* what it answered */
     bool hidden;                       /* by an attribute of the instance */
 } ca_usual;
@@ -38,7 +39,7 @@ static inline bool
 ca_usual_now(const ca_state *st, ca_usual_kind kind, ca_usual *self,
              PyObject *op)
 {
-    if (self->version == 0 || self->version != Py_TYPE(op)->tp_version_tag) {
+    if (!ca_typetag_holds(self->asked_type, Py_TYPE(op))) {
         ca_usual_ask(st, kind, self, op);
     }
     return self->inherits && !self->hidden;

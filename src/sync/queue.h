@@ -20,11 +20,10 @@ bool ca_queue_ask_type(CaQueue *self);
 static inline bool
 ca_queue_is_plain(CaQueue *self)
 {
-    unsigned int version = Py_TYPE(self)->tp_version_tag;
     if (self->s.tampered || self->queue == NULL) {
         return false;
     }
-    bool plain = version != 0 && version == self->s.type_version
+    bool plain = ca_typetag_holds(self->s.asked_type, Py_TYPE(self))
                      ? self->s.type_plain
                      : ca_queue_ask_type(self);
     return plain &&

@@ -32,9 +32,8 @@ static bool
 is_bounded(PyObject *op)
 {
     CaSemaphore *self = (CaSemaphore *)op;
-    unsigned int version = Py_TYPE(op)->tp_version_tag;
-    if (version == 0 || version != self->faced_version) {
-        self->faced_version = version;
+    if (!ca_typetag_holds(self->faced_type, Py_TYPE(op))) {
+        self->faced_type = ca_typetag_of(Py_TYPE(op));
         self->bounded = PyObject_TypeCheck(
             op, ca_sync_owner_state(op)->sync.BoundedSemaphoreType);
     }

@@ -172,7 +172,7 @@ ca_sync_ask_type(CaSync *self, const ca_sync_face *face)
         plain = ca_sync_has_own(self, face, *name);
     }
     self->type_plain = plain;
-    self->type_version = Py_TYPE(self)->tp_version_tag;
+    self->asked_type = ca_typetag_of(Py_TYPE(self));
     return plain;
 }
 

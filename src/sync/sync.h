@@ -23,6 +23,7 @@
 #include "py/compat.h"
 #include "py/flag.h"
 #include "py/state.h"
+#include "py/typetag.h"
 #include "task/task.h"
 
 #include <stdbool.h>
@@ -40,7 +41,7 @@ typedef struct {
     PyObject *loop;                    /* strong; NULL until bound to one */
     PyObject *waiters;                 /* strong; deque of futures, or NULL; of
                                           a queue: those who get */
-    unsigned int type_version;         /* of the type, when it was asked */
+    ca_typetag asked_type;             /* the type, when it was asked */
     bool type_plain;                   /* and what it said */
     bool tampered;                     /* an attribute hides a method, or is of
                                           a strange type; stays */
@@ -61,7 +62,7 @@ typedef struct {
     CaSync s;
     ca_sync_number value;
     ca_sync_number bound;              /* of a bounded one */
-    unsigned int faced_version;        /* of the type, when it was asked */
+    ca_typetag faced_type;             /* the type, when it was asked */
     bool bounded;                      /* and what it was */
 } CaSemaphore;
 
@@ -109,11 +110,10 @@ bool ca_sync_has_own(CaSync *self, const ca_sync_face *face, const char *name);
 static inline bool
 ca_sync_is_plain(CaSync *self, const ca_sync_face *face)
 {
-    unsigned int version = Py_TYPE(self)->tp_version_tag;
     if (self->tampered) {
         return false;
     }
-    return version != 0 && version == self->type_version
+    return ca_typetag_holds(self->asked_type, Py_TYPE(self))
                ? self->type_plain
                : ca_sync_ask_type(self, face);
 }

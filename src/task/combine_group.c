@@ -96,11 +96,12 @@ is_open(ca_state *st, CaGroup *self)
 static int
 adopt(ca_state *st, CaGroup *self, PyObject *task)
 {
+    PyObject *tasks = Py_NewRef(self->tasks); /* hashes run Python */
     PyObject *callback = on_task_done(st, self);
     PyObject *context = PyContext_CopyCurrent();
-    int result = callback == NULL || context == NULL
-                     ? -1
-                     : PySet_Add(self->tasks, task);
+    int result = callback == NULL || context == NULL ? -1
+                                                     : PySet_Add(tasks, task);
+    Py_DECREF(tasks);
     if (result == 0) {
         result = ca_future_add_callback(st, (CaFuture *)task, callback,
                                         context);

@@ -13,6 +13,7 @@
 #include "task/eager.h"
 
 #include "loop/overrides.h"
+#include "py/errors.h"
 #include "task/registry.h"
 
 ca_eager_when
@@ -107,10 +108,12 @@ ca_eager_step(CaLoop *loop, CaTask *task)
         return ca_registry_leave_eager(loop, (PyObject *)task, outer, -1);
     }
     int result = step_in_context(loop, task, outer);
+    PyObject *exc = PyErr_GetRaisedException();
     if (task->m.state == CA_PENDING) {
         result |= ca_registry_add(st, task);
     } else {
         Py_CLEAR(task->m.coro);
     }
+    ca_error_restore(exc);
     return result;
 }

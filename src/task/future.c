@@ -378,22 +378,41 @@ show_listed(ca_state *st, PyObject *callbacks, Py_ssize_t i)
     return shown == NULL ? -1 : PyList_SetItem(callbacks, i, shown);
 }
 
+/* The first pair.  Making what is shown may run the collector, and that
+ * finish the future, which then has no callbacks any more. */
+static int
+show_first(ca_state *st, CaFuture *fut)
+{
+    PyObject *own = fut->callback0;
+    if (own == NULL) {
+        return 0;
+    }
+    PyObject *callback = Py_NewRef(own);
+    PyObject *context = fut->context0;
+    int differs = show_pair(st, &callback, &context);
+    if (differs > 0 && fut->callback0 == own) {
+        Py_SETREF(fut->context0, context);
+        Py_SETREF(fut->callback0, callback);
+    } else if (differs > 0) {
+        Py_DECREF(context);
+        Py_DECREF(callback);
+    }
+    Py_DECREF(own);
+    return differs;
+}
+
 /* Replace waiters and transports by what they stand for. */
 static int
 show_waiters(ca_state *st, CaFuture *fut)
 {
-    PyObject *callback = fut->callback0;
-    PyObject *context = fut->context0;
-    int differs = callback == NULL ? 0 : show_pair(st, &callback, &context);
-    if (differs > 0) {
-        Py_SETREF(fut->context0, context);
-        Py_SETREF(fut->callback0, callback);
-    }
-    for (Py_ssize_t i = 0; differs >= 0 && fut->callbacks != NULL &&
-                           i < PyList_GET_SIZE(fut->callbacks);
+    int differs = show_first(st, fut);
+    PyObject *callbacks = Py_XNewRef(fut->callbacks);
+    for (Py_ssize_t i = 0;
+         differs >= 0 && callbacks != NULL && i < PyList_GET_SIZE(callbacks);
          i++) {
-        differs = show_listed(st, fut->callbacks, i);
+        differs = show_listed(st, callbacks, i);
     }
+    Py_XDECREF(callbacks);
     return differs < 0 ? -1 : 0;
 }
 
@@ -489,12 +508,13 @@ const char ca_remove_done_callback_doc[] =
     "Source: asyncio, \"Futures\".";
 
 PyObject *
-ca_future_py_remove_done_callback(PyObject *op, PyObject *callback)
+ca_future_py_remove_done_callback(PyObject *op, PyObject *const *args,
+                                  Py_ssize_t nargs, PyObject *kwnames)
 {
     ca_state *st = ca_future_state(op);
     return st == NULL
                ? NULL
-               : stock(st, "remove_done_callback", op, &callback, 1, NULL);
+               : stock(st, "remove_done_callback", op, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(cancel_doc,
@@ -699,8 +719,8 @@ ca_future_tp_dealloc(PyObject *op)
 static PyMethodDef future_methods[] = {
     {"add_done_callback", FASTCALL(ca_future_py_add_done_callback),
      METH_FASTCALL | METH_KEYWORDS, ca_add_done_callback_doc},
-    {"remove_done_callback", ca_future_py_remove_done_callback, METH_O,
-     ca_remove_done_callback_doc},
+    {"remove_done_callback", FASTCALL(ca_future_py_remove_done_callback),
+     METH_FASTCALL | METH_KEYWORDS, ca_remove_done_callback_doc},
     {"cancel", FASTCALL(ca_future_py_cancel), METH_FASTCALL | METH_KEYWORDS,
      cancel_doc},
     {"set_result", future_py_set_result, METH_O, set_result_doc},

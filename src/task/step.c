@@ -237,19 +237,33 @@ handle_yield(ca_state *st, CaTask *task, PyObject *steal_yielded)
 
 /* ---- the end of a task ---- */
 
+/* Somebody has finished the task itself, by a method of Future: what its
+ * coroutine comes to is refused.  -1. */
+static int
+refuse_end(const ca_state *st)
+{
+    PyErr_SetString(st->InvalidStateError, "invalid state");
+    return -1;
+}
+
 static int
 finish_returned(ca_state *st, CaTask *task, PyObject *result)
 {
     if (task->m.must_cancel) {
         /* Cancelled in its last step. */
         task->m.must_cancel = 0;
+        if (task->m.state != CA_PENDING) {
+            return 0;
+        }
         PyObject *msg = Py_XNewRef(task->m.cancel_msg);
         AS_FUTURE(task)->log_tb = 0;
         int done = ca_future_mark_cancelled(st, AS_FUTURE(task), msg);
         Py_XDECREF(msg);
         return done;
     }
-    return ca_future_finish(st, AS_FUTURE(task), result);
+    return task->m.state == CA_PENDING
+               ? ca_future_finish(st, AS_FUTURE(task), result)
+               : refuse_end(st);
 }
 
 /* The exception that is set ends the task; KeyboardInterrupt and SystemExit
@@ -263,10 +277,14 @@ finish_raised(ca_state *st, CaTask *task)
     if (cancelled) {
         Py_XSETREF(task->m.cancelled_exc, exc);
         AS_FUTURE(task)->log_tb = 0;
-        return ca_future_mark_cancelled(st, AS_FUTURE(task), NULL);
+        return task->m.state == CA_PENDING
+                   ? ca_future_mark_cancelled(st, AS_FUTURE(task), NULL)
+                   : 0;
     }
     int result;
-    if (PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
+    if (task->m.state != CA_PENDING) {
+        result = refuse_end(st);
+    } else if (PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
         PyObject *done = PyObject_CallMethod((PyObject *)st->StockFuture,
                                              "set_exception", "OO", task, exc);
         result = done == NULL ? -1 : 0;
@@ -445,7 +463,8 @@ ca_task_wakeup(CaLoop *loop, CaTask *task, PyObject **failed)
     int result = 0;
     if (waited != NULL && ca_future_check(loop->st, waited)) {
         result = ca_awaited_discard((CaFuture *)waited, task);
-        exc = ca_future_take_error(loop->st, (CaFuture *)waited);
+        exc = result < 0 ? NULL
+                         : ca_future_take_error(loop->st, (CaFuture *)waited);
     }
     if (result == 0) {
         result = ca_task_step(loop, task, exc);

@@ -361,7 +361,7 @@ task_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
         if (known < 0) {
             return -1;
         }
-        if (known > 0) {
+        if (known > 0 && task->m.loop == NULL) { /* or it was asked for */
             return start(task, (CaLoop *)given.loop, given.coro, given.name,
                          given.context, given.eager);
         }
@@ -511,8 +511,8 @@ task_py_set_result(PyObject *op, PyObject *result)
 static PyMethodDef task_methods[] = {
     {"add_done_callback", FASTCALL(ca_future_py_add_done_callback),
      METH_FASTCALL | METH_KEYWORDS, ca_add_done_callback_doc},
-    {"remove_done_callback", ca_future_py_remove_done_callback, METH_O,
-     ca_remove_done_callback_doc},
+    {"remove_done_callback", FASTCALL(ca_future_py_remove_done_callback),
+     METH_FASTCALL | METH_KEYWORDS, ca_remove_done_callback_doc},
 #if !CA_TASKS_LINKED
     {"get_name", task_py_get_name, METH_NOARGS, get_name_doc},
 #endif

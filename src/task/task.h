@@ -128,21 +128,18 @@ ca_future_is_bare(const CaFuture *fut)
 static inline void
 ca_future_release(CaFuture *fut)
 {
-    bool bare = ca_future_is_bare(fut);
     Py_CLEAR(fut->loop);
-    if (!bare) {
+    if (!ca_future_is_bare(fut)) {
         Py_CLEAR(fut->callback0);
         Py_CLEAR(fut->context0);
         Py_CLEAR(fut->callbacks);
         Py_CLEAR(fut->exception);
         Py_CLEAR(fut->exception_tb);
-    }
-    Py_CLEAR(fut->result);
-    if (!bare) {
         Py_CLEAR(fut->source_tb);
         Py_CLEAR(fut->cancel_msg);
         Py_CLEAR(fut->cancelled_exc);
     }
+    Py_CLEAR(fut->result);
 }
 
 /* Enter `task` as a waiter of a future of ours; 0 or -1. */
@@ -198,7 +195,10 @@ PyObject *ca_task_wakeup_method(CaTask *task);
 /* Helpers that Future and Task share in their method tables. */
 PyObject *ca_future_py_add_done_callback(PyObject *op, PyObject *const *args,
                                          Py_ssize_t nargs, PyObject *kwnames);
-PyObject *ca_future_py_remove_done_callback(PyObject *op, PyObject *callback);
+PyObject *ca_future_py_remove_done_callback(PyObject *op,
+                                            PyObject *const *args,
+                                            Py_ssize_t nargs,
+                                            PyObject *kwnames);
 PyObject *ca_future_py_cancel(PyObject *op, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *kwnames);
 PyObject *ca_future_get_callbacks(PyObject *op, void *closure);

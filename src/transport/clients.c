@@ -13,35 +13,29 @@
 
 /* What a class's tag is once the interpreter has given it one; 0 with an
  * exception when the class has no such attribute. */
-static unsigned int
-version_tag(PyObject *type, PyObject *name)
+static ca_typetag
+tag_of(PyObject *type, PyObject *name)
 {
     PyObject *found = PyObject_GetAttr(type, name);
     Py_XDECREF(found);
-    return found == NULL ? 0 : ((PyTypeObject *)type)->tp_version_tag;
+    return found == NULL ? 0 : ca_typetag_of((PyTypeObject *)type);
 }
 
 int
 ca_clients_init(ca_state *st)
 {
-    st->server_version = version_tag(st->StockServer,
-                                     st->names[CA_STR__attach]);
-    st->weak_set_version = version_tag(st->WeakSet, st->names[CA_STR_add]);
+    st->server_type = tag_of(st->StockServer, st->names[CA_STR__attach]);
+    st->weak_set_type = tag_of(st->WeakSet, st->names[CA_STR_add]);
     return PyErr_Occurred() ? -1 : 0;
-}
-
-static bool
-unchanged(PyObject *type, unsigned int version)
-{
-    return version != 0 && ((PyTypeObject *)type)->tp_version_tag == version;
 }
 
 static bool
 is_usual(const ca_state *st, PyObject *server)
 {
     return (PyObject *)Py_TYPE(server) == st->StockServer &&
-           unchanged(st->StockServer, st->server_version) &&
-           unchanged(st->WeakSet, st->weak_set_version);
+           ca_typetag_holds(st->server_type,
+                            (PyTypeObject *)st->StockServer) &&
+           ca_typetag_holds(st->weak_set_type, (PyTypeObject *)st->WeakSet);
 }
 
 /* op.name; strong, NULL when there is none. */

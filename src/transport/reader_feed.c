@@ -13,16 +13,6 @@
 
 #include <string.h>
 
-/* What a class's tag is once the interpreter has given it one. */
-static unsigned int
-version_tag(PyObject *type, PyObject *name)
-{
-    PyObject *found = PyObject_GetAttr(type, name);
-    Py_XDECREF(found);
-    PyErr_Clear();
-    return ((PyTypeObject *)type)->tp_version_tag;
-}
-
 int
 ca_reader_feed_init(ca_state *st)
 {
@@ -34,18 +24,17 @@ ca_reader_feed_init(ca_state *st)
     if (st->feed_method == NULL || st->received_method == NULL) {
         return -1;
     }
-    st->reader_version = version_tag(st->StreamReader,
-                                     names[CA_STR_feed_data]);
-    st->reader_protocol_version = version_tag(st->StreamReaderProtocol,
-                                              names[CA_STR_data_received]);
+    st->reader_type = ca_typetag_of((PyTypeObject *)st->StreamReader);
+    st->reader_protocol_type = ca_typetag_of(
+        (PyTypeObject *)st->StreamReaderProtocol);
     return 0;
 }
 
 static bool
-unchanged(PyObject *op, PyObject *type, unsigned int version)
+unchanged(PyObject *op, PyObject *type, ca_typetag tag)
 {
-    return (PyObject *)Py_TYPE(op) == type && version != 0 &&
-           Py_TYPE(op)->tp_version_tag == version;
+    return (PyObject *)Py_TYPE(op) == type &&
+           ca_typetag_holds(tag, Py_TYPE(op));
 }
 
 bool
@@ -61,7 +50,7 @@ static bool
 is_stock(const ca_state *st, PyObject *protocol)
 {
     return unchanged(protocol, st->StreamReaderProtocol,
-                     st->reader_protocol_version);
+                     st->reader_protocol_type);
 }
 
 bool
@@ -105,7 +94,7 @@ usual_reader(ca_state *st, PyObject *protocol)
     }
     Py_DECREF(weak);
     if (reader != NULL &&
-        (!unchanged(reader, st->StreamReader, st->reader_version) ||
+        (!unchanged(reader, st->StreamReader, st->reader_type) ||
          has_own_method(reader, st->names[CA_STR_feed_data],
                         st->feed_method))) {
         Py_CLEAR(reader);

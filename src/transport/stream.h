@@ -225,13 +225,12 @@ bool ca_stream_ask_class(ca_state *st);
 static inline bool
 ca_stream_is_plain(ca_state *st, PyObject *transport)
 {
-    const PyTypeObject *type = Py_TYPE(transport);
+    PyTypeObject *type = Py_TYPE(transport);
     if ((PyObject *)type != st->SocketTransport ||
         ca_object_has_dict(transport)) {
         return false;
     }
-    return type->tp_version_tag != 0 &&
-                   type->tp_version_tag == st->transport_version
+    return ca_typetag_holds(st->transport_type, type)
                ? st->transport_plain
                : ca_stream_ask_class(st);
 }

@@ -437,7 +437,7 @@ ca_stream_ask_class(ca_state *st)
                               (PyCFunction)(void (*)(void))stream_py_write) &&
                           is_method(cls, st->names[CA_STR_is_closing],
                                     ca_stream_py_is_closing);
-    st->transport_version = ((PyTypeObject *)cls)->tp_version_tag;
+    st->transport_type = ca_typetag_of((PyTypeObject *)cls);
     return st->transport_plain;
 }
 

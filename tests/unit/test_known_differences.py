@@ -186,3 +186,49 @@ def test_a_tcp_socket_whose_object_does_not_know_its_protocol_sends_without_dela
         return delay_off
 
     assert loop.run_until_complete(main()) == 1
+
+
+@pytest.mark.ours("stock's are functions of Python")
+@pytest.mark.parametrize("name", ["stop", "is_running", "get_debug", "time", "create_future"])
+def test_methods_without_arguments_refuse_them_in_the_words_of_c(loop, name):
+    with pytest.raises(TypeError, match=rf"\.{name}\(\) takes no arguments \(1 given\)"):
+        getattr(loop, name)(1)
+    with pytest.raises(TypeError, match=rf"\.{name}\(\) takes no keyword arguments"):
+        getattr(loop, name)(x=1)
+
+
+@pytest.mark.ours("stock's is a function of Python")
+def test_the_finalizer_of_a_transport_takes_no_keyword(loop, pair):
+    async def main():
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=pair[0])
+        with pytest.raises(TypeError, match="no keyword"):
+            transport.__del__(_warn=print)
+        transport.close()
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.ours("stock keeps its attributes in a dict")
+def test_the_dict_of_a_queue_is_empty_and_its_attributes_are_there(loop):
+    queue = casyncio.Queue()
+    assert vars(queue) == {}
+    assert set(vars(asyncio.Queue())) <= set(dir(queue))
+
+
+@pytest.mark.ours("stock's callback is _add_reader()")
+def test_a_pipe_that_cannot_be_watched_is_reported_of_start(loop):
+    told = []
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+
+    async def main():
+        with open("/dev/null", "rb", 0) as file:
+            transport, _ = await loop.connect_read_pipe(asyncio.Protocol, file)
+            await asyncio.sleep(0)
+            transport.close()
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    for context in told:
+        assert isinstance(context["exception"], PermissionError)
+        assert re.search(r"\._start\(\)$", context["message"])
+    assert len(told) == (0 if loop.backend == "poll" else 1)
