@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CAP = 64 };
+/* From so many on a table grows by a quarter: the slots behind the last
+ * descriptor are memory for nothing. */
+enum { FIRST_CAP = 64, MANY = 4096 };
 
 /* Room for number fd.  Only numbers of open descriptors get any, so that a
  * slip of the pen (fd = 2^30) does not cost gigabytes. */
@@ -18,7 +20,7 @@ grow(ca_fdtable *table, int fd)
     }
     size_t cap = table->cap == 0 ? FIRST_CAP : table->cap;
     while (cap <= (size_t)fd) {
-        cap *= 2;
+        cap += cap < MANY ? cap : cap / 4;
     }
     if (cap > SIZE_MAX / sizeof(ca_fdslot)) {
         return -ENOMEM;

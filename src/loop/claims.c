@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CLAIMS = 64 };
+/* From so many on it grows by a quarter, as the table of the backend. */
+enum { FIRST_CLAIMS = 64, MANY_CLAIMS = 4096 };
 
 static int
 grow(CaLoop *loop, int fd)
 {
     size_t cap = loop->claims_cap == 0 ? FIRST_CLAIMS : loop->claims_cap;
     while (cap <= (size_t)fd) {
-        cap *= 2;
+        cap += cap < MANY_CLAIMS ? cap : cap / 4;
     }
     PyObject **claims = realloc(loop->claims, cap * sizeof(*claims));
     if (claims == NULL) {
