@@ -194,7 +194,11 @@ def test_a_timeout_that_is_no_number_is_refused(loop, engine, name):
             _, writer = await asyncio.open_connection(*listener.getsockname())
             with pytest.raises(ValueError, match=f"{name} should be a positive number, got nan"):
                 await loop.start_tls(
-                    writer.transport, asyncio.Protocol(), client_context(), **timeout
+                    writer.transport,
+                    asyncio.Protocol(),
+                    client_context(),
+                    server_hostname="localhost",
+                    **timeout,
                 )
             await close(writer)
 
