@@ -384,17 +384,25 @@ def _warned(trace, collect):
     if collect:
         gc.collect()
         gc.freeze()  # makes the collection below cheap
+    caught = []
+
+    def note(message, category, *where):
+        # A record would keep what it warns of: alive again, and seen so by weak references
+        # from 3.15 on, where finalizers come before them.
+        caught.append((category, str(message)))
+
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings():
             warnings.simplefilter("always")
+            warnings.showwarning = note
             yield
             if collect:
                 gc.collect()
     finally:
         gc.unfreeze()
-    for warning in caught:
-        if collect or warning.category is not ResourceWarning:
-            trace("warnings", warning.category, str(warning.message))
+    for category, text in caught:
+        if collect or category is not ResourceWarning:
+            trace("warnings", category, text)
 
 
 def trace_of(program, loop, *, debug=False, collect=False, level=logging.INFO):
