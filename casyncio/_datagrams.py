@@ -46,6 +46,9 @@ _NEW = ("_add_writer", "_call_soon")
 # whoever closes it, writes or resumes.
 _IN_CONTEXT = ("_force_close", "_maybe_pause_protocol", "close", "resume_reading")
 
+# A datagram without a byte is sent since the Python that has these.
+_SENDS_EMPTY = hasattr(asyncio.Server, "close_clients")
+
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 # What a class of somebody's own may have replaced; then asyncio's transport calls it.
 _SOCKET_METHODS = ("fileno", "recvfrom", "send", "sendto")
@@ -159,6 +162,8 @@ if reason is None:
             """
             if self._address or not isinstance(data, (bytes, bytearray, memoryview)):
                 _stock.sendto(self, data, addr)
+            elif not (data or _SENDS_EMPTY):
+                pass
             elif self._sock is None:
                 if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
                     logger.warning("socket.send() raised exception.")

@@ -298,6 +298,9 @@ ca_stream_set_protocol(CaStream *self, PyObject *protocol)
                           : reader   ? CA_PROTOCOL_READER
                                      : CA_PROTOCOL_DATA;
     self->connected = true;
+    if (self->ended && protocol != self->protocol) {
+        self->end_is_news = true;
+    }
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     return 0;
 }

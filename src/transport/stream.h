@@ -83,6 +83,9 @@ typedef struct ca_stream {
     uint8_t protocol_kind;             /* ca_protocol_kind */
     bool connected;                    /* `protocol` is to be told */
     bool started;                      /* reading may begin */
+    bool ended;                        /* the protocol has kept the connection
+                                          open after the peer's end */
+    bool end_is_news;                  /* the present one was not told of it */
     bool closing;
     bool paused;
     bool eof;                          /* write_eof() was called */

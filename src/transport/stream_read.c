@@ -140,6 +140,7 @@ stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
         result = ca_stream_close(self);
     } else {
         self->started = false;         /* nothing more will come */
+        self->ended = true;
         result = ca_stream_update_reading(self);
     }
     return result < 0 ? NULL : Py_NewRef(Py_None);
@@ -420,6 +421,10 @@ stream_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;
     }
     self->paused = false;
+    if (self->end_is_news) {           /* it is found again */
+        self->end_is_news = false;
+        self->started = true;
+    }
     if (ca_stream_update_reading(self) < 0 ||
         log_reading(self, CA_STR__log_resume) < 0) {
         return NULL;

@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import socket
+import sys
 import tempfile
 import time
 import warnings
@@ -1025,6 +1026,23 @@ def test_what_is_no_address_of_a_socketpair_ends_its_transport(run, address):
             assert transport.is_closing()
         assert protocol.seen == [("made",), ("lost", TypeError)]
         assert told == ["Fatal write error on datagram transport"]
+
+    run(main)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="asyncio sends empty datagrams since 3.13")
+def test_before_3_13_an_empty_datagram_of_a_socketpair_is_not_sent(run):
+    async def main():
+        ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, peer:
+            transport, protocol = await endpoint(sock=ours)
+            transport.sendto(b"")
+            transport.sendto(b"", ("127.0.0.1", 9))
+            with pytest.raises(BlockingIOError):
+                peer.recv(10, socket.MSG_DONTWAIT)
+            transport.close()
+            await protocol.lost
+        assert protocol.seen == [("made",), ("lost", type(None))]
 
     run(main)
 

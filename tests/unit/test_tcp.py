@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import ssl
 import sys
 
 import pytest
@@ -373,6 +374,32 @@ def test_the_end_is_told_once_though_reading_is_paused_and_resumed_after_it(trac
         transport.resume_reading()
 
     assert (1,) in trace_on(ends_kept_open(kind, Recorder, pause_and_resume))["client"]
+
+
+def test_another_protocol_is_told_of_an_end_that_came_before_it(same_trace, kind):
+    async def program(trace):
+        first, peer = await trace.connect(kind, eof_received=lambda protocol: True)
+        peer.shutdown(socket.SHUT_WR)
+        await first.until("eof_received")
+        second = Recorder(trace, "second")
+        first.transport.pause_reading()
+        first.transport.set_protocol(second)
+        first.transport.resume_reading()
+        await second.until("connection_lost")
+
+    assert same_trace(program)["second"] == [("eof_received",), ("connection_lost", None)]
+
+
+def test_start_tls_ends_soon_when_the_peer_has_ended_already(same_trace):
+    async def program(trace):
+        client, peer = await trace.connect("tcp", eof_received=lambda protocol: True)
+        peer.shutdown(socket.SHUT_WR)
+        await client.until("eof_received")
+        context = ssl.create_default_context()
+        upgraded = trace.loop.start_tls(client.transport, client, context, server_hostname="x")
+        await trace.wait("client", upgraded)
+
+    assert ("raises", ("ConnectionResetError", "", None)) in same_trace(program)["client"]
 
 
 def test_write_eof_ends_the_stream_and_still_receives(same_trace, kind):
