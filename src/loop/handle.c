@@ -287,7 +287,7 @@ ca_handle_report(CaHandle *self)
     if (ca_error_leaves_loop()) {
         return -1;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = ca_error_take();
     int done = ca_error_tell(exc, (PyObject *)self->loop,
                              self->loop->st->names[CA_STR__callback_failed],
                              (PyObject *)self, exc, NULL);
@@ -315,7 +315,7 @@ ca_handle_report_method(CaLoop *loop, PyObject *op, int name,
     if (ca_error_leaves_loop()) {
         return -1;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = ca_error_take();
     CaHandle *handle = ca_handle_for_method(loop, op, name, context);
     if (handle == NULL) {
         Py_DECREF(exc);

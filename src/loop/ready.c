@@ -103,10 +103,10 @@ report_entry(CaLoop *self, uintptr_t word, PyObject *fut, PyObject *context)
     if (ca_error_leaves_loop()) {
         return -1;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = ca_error_take();
     PyObject *handle = handle_for(self, word, fut, context);
     if (handle == NULL) {
-        Py_XDECREF(exc);
+        Py_DECREF(exc);
         return -1;
     }
     PyErr_SetRaisedException(exc);

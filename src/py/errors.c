@@ -20,6 +20,15 @@ ca_error_leaves_loop(void)
            PyErr_ExceptionMatches(PyExc_SystemExit);
 }
 
+PyObject *
+ca_error_take(void)
+{
+    if (!PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    return PyErr_GetRaisedException();
+}
+
 /* The thread's slot is taken itself: PyErr_GetHandledException() also finds
  * what the caller of a generator handles, which would then be left in it. */
 int

@@ -25,6 +25,11 @@ ca_errno_is_try_later(ssize_t err)
  * KeyboardInterrupt, as in asyncio's Handle._run(). */
 bool ca_error_leaves_loop(void);
 
+/* Take the exception that is set: strong, never NULL.  Short of memory the
+ * interpreter may lose the one with which a frame has ended, and say only that
+ * there was one: that is a MemoryError. */
+PyObject *ca_error_take(void);
+
 /* Set `steal_exc` again after some clean-up ran; an exception of the clean-up
  * wins and gets the old one as its __context__.  May be called with NULL. */
 void ca_error_restore(PyObject *steal_exc);

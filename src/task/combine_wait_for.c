@@ -179,7 +179,7 @@ ask_stock(CaCombineCall *self, PyObject *timeout, PyObject *exc)
 static PySendResult
 leave_raising(CaCombineCall *self)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = ca_error_take();
     if (self->phase == PHASE_EXPIRING) {
         PyObject *timeout = ca_timeout_expiring(self->c.st, self->task,
                                                 self->cancelling);

@@ -273,7 +273,7 @@ finish_raised(ca_state *st, CaTask *task)
 {
     bool leaves = ca_error_leaves_loop();
     bool cancelled = PyErr_ExceptionMatches(st->CancelledError) != 0;
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = ca_error_take();
     if (cancelled) {
         Py_XSETREF(task->m.cancelled_exc, exc);
         AS_FUTURE(task)->log_tb = 0;
