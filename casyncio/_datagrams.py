@@ -46,9 +46,7 @@ _NEW = ("_add_writer", "_call_soon")
 # whoever closes it, writes or resumes.
 _IN_CONTEXT = ("_force_close", "_maybe_pause_protocol", "close", "resume_reading")
 
-# A datagram without a byte is sent since the Python that has these.
-_SENDS_EMPTY = hasattr(asyncio.Server, "close_clients")
-
+_SENDS_EMPTY = hasattr(asyncio.Server, "close_clients")  # both came with 3.13
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 # What a class of somebody's own may have replaced; then asyncio's transport calls it.
 _SOCKET_METHODS = ("fileno", "recvfrom", "send", "sendto")
@@ -178,11 +176,7 @@ if reason is None:
                 self._maybe_pause_protocol()
 
         def _send_to_nameless(self, data: Any, addr: Any) -> bool | None:
-            """Send a datagram, by default to the peer.
-
-            Returns False when the socket is full, None when the transport was ended: `addr` is
-            no address of such a socket.
-            """
+            """Send a datagram, by default to the peer; False: it is full, None: `addr` is wrong."""
             try:
                 self._sock.send(data) if addr is None else self._sock.sendto(data, addr)
             except (BlockingIOError, InterruptedError):
