@@ -95,8 +95,8 @@ ca_future_native_loop(ca_state *st, PyObject *loop)
 /* A pending Future of a loop of ours. */
 PyObject *ca_future_new(CaLoop *loop);
 
-/* Future(...), in the place of tp_new and tp_init, which would make each in new
- * memory.  Classes derived from it have it not. */
+/* Future(...), in the place of tp_new and tp_init, which would make each in
+ * new memory.  Classes derived from it have it not. */
 PyObject *ca_future_vectorcall(PyObject *type, PyObject *const *args,
                                size_t nargsf, PyObject *kwnames);
 
