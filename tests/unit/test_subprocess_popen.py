@@ -21,8 +21,9 @@ def _first(loop):
 
 
 @pytest.fixture
-def pipes(fds):
+def pipes(fds, collect):
     """Return a function that lists the ends of pipes that this process has."""
+    collect()  # those of other tests
     return lambda: [(fd, what) for fd, what in fds().items() if what.startswith("pipe:")]
 
 

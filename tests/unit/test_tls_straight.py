@@ -499,6 +499,8 @@ def test_a_peer_whose_every_byte_comes_alone_is_understood(loop, engine, version
         writer.close()
 
     async def main():
+        relayed = loop.create_future()
+
         async def relay(reader, writer):
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -506,6 +508,7 @@ def test_a_peer_whose_every_byte_comes_alone_is_understood(loop, engine, version
             sock = far[1].get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.gather(pump(reader, far[1]), pump(far[0], writer))
+            relayed.set_result(None)
 
         async def echo(reader, writer):
             for _ in range(30):
@@ -524,6 +527,7 @@ def test_a_peer_whose_every_byte_comes_alone_is_understood(loop, engine, version
             assert await reader.readexactly(20) == bytes([i]) * 20
         assert await reader.read() == b""
         writer.close()
+        await relayed
         for server in listener, between:
             server.close()
 
