@@ -8,6 +8,8 @@
 #define CA_NAMES(X) \
     X(callback) \
     X(context) \
+    X(family) \
+    X(_sslobj) \
     X(delay) \
     X(when) \
     X(name) \

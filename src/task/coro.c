@@ -406,6 +406,9 @@ static PyObject *
 coro_get_await(PyObject *op, void *Py_UNUSED(closure))
 {
     CaCoro *self = as_coro(op);
+    if (self->state == CA_CORO_DELEGATED) {
+        return PyObject_GetAttrString(self->inner, "cr_await");
+    }
     PyObject *awaited = self->inner != NULL ? self->inner : self->future;
     return Py_NewRef(awaited == NULL ? Py_None : awaited);
 }

@@ -124,7 +124,7 @@ datagram_py__open(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "a socket.socket was expected, once");
         return NULL;
     }
-    PyObject *family = PyObject_GetAttrString(sock, "family");
+    PyObject *family = PyObject_GetAttr(sock, self->st->names[CA_STR_family]);
     self->family = family == NULL ? -1 : PyLong_AsInt(family);
     Py_XDECREF(family);
     int fd = ca_sockobj_fd(self->st, sock);

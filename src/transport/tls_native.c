@@ -352,8 +352,9 @@ ca_tls_native_find(const char *file, unsigned long version, PyObject *sslobj,
 int
 ca_tls_native_attach(CaTls *self)
 {
-    PyObject *raw = PyObject_GetAttrString(self->sslobj, "_sslobj");
-    PyObject *context = PyObject_GetAttrString(self->sslobj, "context");
+    PyObject *const *names = self->loop->st->names;
+    PyObject *raw = PyObject_GetAttr(self->sslobj, names[CA_STR__sslobj]);
+    PyObject *context = PyObject_GetAttr(self->sslobj, names[CA_STR_context]);
     PyErr_Clear();
     void *ssl = NULL;
     int result = 0;
