@@ -978,7 +978,8 @@ def test_a_transport_without_an_address_drops_what_is_sent_after_the_end(run, ca
         with pytest.raises(TypeError, match="data argument must be a bytes-like object"):
             transport.sendto("text", address)
         warned = [r.getMessage() for r in caplog.records]
-        assert warned == ["socket.send() raised exception."] * 3
+        counted = 7 if sys.version_info >= (3, 13) else 6  # empty datagrams are none before 3.13
+        assert warned == ["socket.send() raised exception."] * (counted - 4)
 
     run(main)
 
