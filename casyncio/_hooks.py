@@ -14,20 +14,28 @@ if TYPE_CHECKING:
 
 
 def _found(module: Any, *path: str) -> Any:
-    """Return what has that name in asyncio before a program puts something else there."""
+    """Return what has that name in a module now; None when nothing has."""
     for name in path:
         module = getattr(module, name, None)
     return module
 
 
+def _own(found: Any) -> Any:
+    """Return it if Python made it; None if a program had replaced it before this was loaded."""
+    home = getattr(found, "__globals__", None)
+    built_in = isinstance(found, type(len))
+    own = built_in or any(home is vars(module) for module in (subprocess, unix_events, events))
+    return found if own else None
+
+
 # Of child watchers, for _children; each has a test that names it.
-get_watcher = _found(events, "get_child_watcher")
-policy_get_watcher = _found(unix_events, "_UnixDefaultEventLoopPolicy", "get_child_watcher")
-threaded_add_handler = _found(unix_events, "ThreadedChildWatcher", "add_child_handler")
-pidfd_add_handler = _found(unix_events, "PidfdChildWatcher", "add_child_handler")
+get_watcher = _own(_found(events, "get_child_watcher"))
+policy_get_watcher = _own(_found(unix_events, "_UnixDefaultEventLoopPolicy", "get_child_watcher"))
+threaded_add_handler = _own(_found(unix_events, "ThreadedChildWatcher", "add_child_handler"))
+pidfd_add_handler = _own(_found(unix_events, "PidfdChildWatcher", "add_child_handler"))
 
 # Of child processes, for _popen; the same.
-popen_class = subprocess.Popen
+popen_class = subprocess.Popen if _found(subprocess, "Popen", "__base__") is object else None
 subprocess_transport_class = _found(unix_events, "_UnixSubprocessTransport")
 
 
@@ -35,14 +43,16 @@ def starting() -> tuple[Any, ...]:
     """Return what starts the usual child in ``subprocess``, as it is now."""
     return (
         _found(subprocess, "Popen", "__init__"),
+        _found(subprocess, "Popen", "_get_handles"),
         _found(subprocess, "Popen", "_execute_child"),
         _found(subprocess, "Popen", "_posix_spawn"),
         _found(subprocess, "_fork_exec"),
         _found(subprocess, "_cleanup"),
+        _found(unix_events, "_UnixSubprocessTransport", "_start"),
     )
 
 
-stock_starting = starting()
+stock_starting = tuple(map(_own, starting()))
 
 
 class Hooks:

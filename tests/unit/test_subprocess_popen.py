@@ -6,7 +6,10 @@ import os
 import resource
 import signal
 import subprocess
+import sys
+import textwrap
 import threading
+from asyncio import unix_events
 
 import pytest
 
@@ -189,7 +192,8 @@ def test_the_popen_has_what_subprocess_would_have_given_it(loop, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["Popen", "__init__", "_execute_child", "_fork_exec", "_USE_VFORK"]
+    "name",
+    ["Popen", "__init__", "_get_handles", "_execute_child", "_fork_exec", "_USE_VFORK", "_start"],
 )
 def test_a_changed_subprocess_starts_its_children_itself(loop, monkeypatch, name):
     seen = []
@@ -218,7 +222,8 @@ def test_a_changed_subprocess_starts_its_children_itself(loop, monkeypatch, name
         fork_exec = subprocess._fork_exec
         monkeypatch.setattr(subprocess, name, lambda *args: seen.append(args) or fork_exec(*args))
     else:
-        monkeypatch.setattr(real, name, replace(getattr(real, name)))
+        owner = unix_events._UnixSubprocessTransport if name == "_start" else real
+        monkeypatch.setattr(owner, name, replace(getattr(owner, name)))
     assert loop.run_until_complete(run("echo", "x")) == (b"x\n", None, 0)
     assert len(seen) == 1
 
@@ -289,6 +294,68 @@ EARLY = """
 
 def test_a_class_that_stands_for_popen_before_the_first_child_is_asked(child):
     assert child.ok(EARLY) == "asked\n"
+
+
+REPLACED = """
+    import functools, importlib, sys
+
+    def replace(where, name):
+        real = getattr(where, name)
+
+        @functools.wraps(real)
+        def replacement(*args, **kwargs):
+            print(name)
+            return real(*args, **kwargs)
+
+        setattr(where, name, replacement)
+
+    class Popen(subprocess.Popen):
+        def __new__(cls, *args, **kwargs):
+            print("Popen")
+            return super().__new__(cls)
+
+    %s
+    loop = importlib.import_module("casyncio").new_event_loop()
+    asyncio.set_event_loop(loop)
+
+    async def main():
+        for _ in range(2):
+            child = await asyncio.create_subprocess_exec("true")
+            await child.wait()
+
+    loop.run_until_complete(main())
+    loop.close()
+"""
+
+REPLACED_EARLY = {
+    "Popen": "subprocess.Popen = Popen",
+    **{
+        name: f"replace({where}, {name!r})"
+        for name, where in {
+            "__init__": "subprocess.Popen",
+            "_get_handles": "subprocess.Popen",
+            "_execute_child": "subprocess.Popen",
+            "_fork_exec": "subprocess",
+            "_start": "unix_events._UnixSubprocessTransport",
+        }.items()
+    },
+    "add_child_handler": "replace(unix_events.ThreadedChildWatcher, 'add_child_handler')\n"
+    "    replace(unix_events.PidfdChildWatcher, 'add_child_handler')",
+}
+
+
+@pytest.mark.parametrize("name", REPLACED_EARLY)
+def test_what_was_changed_before_the_package_was_loaded_is_asked_each_time(name):
+    """Tools that watch a program often come before all it imports."""
+    if name == "add_child_handler" and not hasattr(asyncio, "ThreadedChildWatcher"):
+        pytest.skip("this Python has no child watchers")
+    source = "import asyncio, subprocess\nfrom asyncio import unix_events\n" + textwrap.dedent(
+        REPLACED % REPLACED_EARLY[name]
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", source], capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.stderr) == (f"{name}\n" * 2, "")
 
 
 CLOSED = """
