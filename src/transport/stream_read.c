@@ -129,9 +129,12 @@ stream_py__read_eof(PyObject *op, PyObject *Py_UNUSED(none))
     if (self->loop->debug && ca_stream_tell(self, CA_STR__log_eof) < 0) {
         return NULL;
     }
+    PyObject *told = Py_XNewRef(self->protocol);
     PyObject *keep = ca_stream_call(self, CA_STR_eof_received, NULL);
     int keep_open = keep == NULL ? -1 : PyObject_IsTrue(keep);
     Py_XDECREF(keep);
+    self->end_is_news |= self->protocol != told;
+    Py_XDECREF(told);
     int result;
     if (keep_open < 0) {
         result = ca_stream_fail(

@@ -390,6 +390,23 @@ def test_another_protocol_is_told_of_an_end_that_came_before_it(same_trace, kind
     assert same_trace(program)["second"] == [("eof_received",), ("connection_lost", None)]
 
 
+def test_a_protocol_that_is_set_when_the_end_is_told_is_told_of_it_too(same_trace, kind):
+    async def program(trace):
+        second = Recorder(trace, "second")
+
+        def eof_received(protocol):
+            protocol.transport.pause_reading()
+            protocol.transport.set_protocol(second)
+            trace.loop.call_soon(protocol.transport.resume_reading)
+            return True
+
+        _, peer = await trace.connect(kind, eof_received=eof_received)
+        peer.shutdown(socket.SHUT_WR)
+        await second.until("connection_lost")
+
+    assert same_trace(program)["second"] == [("eof_received",), ("connection_lost", None)]
+
+
 def test_start_tls_ends_soon_when_the_peer_has_ended_already(same_trace):
     async def program(trace):
         client, peer = await trace.connect("tcp", eof_received=lambda protocol: True)
