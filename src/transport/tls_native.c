@@ -574,13 +574,15 @@ native_expected(const CaTls *self)
 }
 
 /* Memory for records is the loop's: connections need it one after another, so
- * it is warm, and idle ones have none. */
+ * it is warm, and idle ones have none: not either who sends a record straight,
+ * for which it is seldom needed and never given back. */
 static void
 take_spare(CaTls *self)
 {
     wire_t *wire = self->wire;
     CaLoop *loop = self->loop;
-    if (wire->out == NULL && loop->tls_spare != NULL) {
+    if (wire->straight == NULL && wire->out == NULL &&
+        loop->tls_spare != NULL) {
         wire->out = loop->tls_spare;
         wire->out_cap = loop->tls_spare_cap;
         loop->tls_spare = NULL;
