@@ -339,9 +339,9 @@ maker_of(PyObject *name)
     return -1;
 }
 
-/* All that go with it, or an exception, and then again when they are asked for
- * next.  The collector, whose finalizers might ask meanwhile, and other threads
- * do so, waits. */
+/* All that go with it, or an exception, and then again when they are asked
+ * for next.  The collector waits, since finalizers, and other threads that run
+ * when they do, might ask meanwhile. */
 static int
 make_late(PyObject *module, ca_state *st, int maker)
 {
