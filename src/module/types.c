@@ -61,6 +61,18 @@ make_type(PyObject *module, PyType_Spec *spec, void *bases)
     return (PyTypeObject *)type;
 }
 
+/* The same into a field of the state, unless it is there since an attempt that
+ * ran out of memory later on; 0 or -1. */
+static int
+have_type(PyObject *module, PyTypeObject **type, PyType_Spec *spec,
+          PyTypeObject *base)
+{
+    if (*type == NULL) {
+        *type = make_type(module, spec, base);
+    }
+    return *type == NULL ? -1 : 0;
+}
+
 /* A Task of ours is a Future of ours too, as asyncio's is of asyncio's.  Ours
  * adds no field to asyncio's Future, so the two bases agree. */
 static PyTypeObject *
@@ -113,21 +125,24 @@ make_transport_type(PyObject *module, ca_state *st)
     return PyModule_AddType(module, st->StreamType);
 }
 
-/* ---- those that are made late ---- */
+/* ---- those that are made late ----
+ *
+ * Whoever makes some may be short of memory, and is asked again.  What C asks
+ * for (py/late.h) is made last: when it is there, so are the others.
+ */
 
 /* The base of all coroutines, and what they raise. */
 static int
 make_coro_types(PyObject *module, ca_state *st)
 {
-    if (st->CoroType == NULL) {
+    if (st->no_args == NULL) {
         st->no_args = PyTuple_New(0);
-        st->StopType = make_type(module, &ca_stop_spec,
-                                 (PyTypeObject *)PyExc_StopIteration);
-        st->CoroType = make_type(module, &ca_coro_spec, NULL);
     }
-    return st->no_args == NULL || st->StopType == NULL || st->CoroType == NULL
+    return st->no_args == NULL ||
+                   have_type(module, &st->StopType, &ca_stop_spec,
+                             (PyTypeObject *)PyExc_StopIteration) < 0
                ? -1
-               : 0;
+               : have_type(module, &st->CoroType, &ca_coro_spec, NULL);
 }
 
 /* What stands for methods of `async with`. */
@@ -137,6 +152,8 @@ make_special_types(PyObject *module, ca_state *st)
     if (st->SpecialType == NULL) {
         st->SpecialType = (PyTypeObject *)PyType_FromModuleAndSpec(
             module, &ca_special_spec, NULL);
+    }
+    if (st->SpecialType != NULL && st->BoundType == NULL) {
         st->BoundType = (PyTypeObject *)PyType_FromModuleAndSpec(
             module, &ca_bound_spec, NULL);
     }
@@ -146,27 +163,27 @@ make_special_types(PyObject *module, ca_state *st)
 static int
 make_sock_types(PyObject *module, ca_state *st)
 {
-    if (make_coro_types(module, st) < 0) {
-        return -1;
-    }
-    st->SockCallType = make_type(module, &ca_sockcall_spec, st->CoroType);
-    st->SockWatchType = make_type(module, &ca_sockwatch_spec, NULL);
-    return st->SockCallType == NULL || st->SockWatchType == NULL ? -1 : 0;
+    return make_coro_types(module, st) < 0 ||
+                   have_type(module, &st->SockWatchType, &ca_sockwatch_spec,
+                             NULL) < 0
+               ? -1
+               : have_type(module, &st->SockCallType, &ca_sockcall_spec,
+                           st->CoroType);
 }
 
 static int
 make_file_type(PyObject *module, ca_state *st)
 {
-    st->FileJobType = make_type(module, &ca_filejob_spec, NULL);
-    return st->FileJobType == NULL ? -1 : 0;
+    return have_type(module, &st->FileJobType, &ca_filejob_spec, NULL);
 }
 
 static int
 make_server_types(PyObject *module, ca_state *st)
 {
-    st->AcceptorType = make_type(module, &ca_acceptor_spec, NULL);
-    st->NewClientsType = make_type(module, &ca_new_clients_spec, NULL);
-    return st->AcceptorType == NULL || st->NewClientsType == NULL ? -1 : 0;
+    return have_type(module, &st->NewClientsType, &ca_new_clients_spec, NULL) <
+                   0
+               ? -1
+               : have_type(module, &st->AcceptorType, &ca_acceptor_spec, NULL);
 }
 
 /* gather(), timeout() and their like, where futures are ours. */
@@ -186,13 +203,17 @@ make_combine_types(PyObject *module, ca_state *st)
 static int
 make_tls_types(PyObject *module, ca_state *st)
 {
-    st->TlsType = (PyTypeObject *)ca_tls_type_new(module);
+    if (st->TlsType == NULL) {
+        st->TlsType = (PyTypeObject *)ca_tls_type_new(module);
+    }
     if (st->TlsType == NULL || PyModule_AddType(module, st->TlsType) < 0 ||
         PyModule_AddFunctions(module, ca_tls_functions) < 0) {
         return -1;
     }
-    st->TlsTransportType = (PyTypeObject *)ca_tls_transport_type_new(module,
-                                                                     st);
+    if (st->TlsTransportType == NULL) {
+        st->TlsTransportType = (PyTypeObject *)ca_tls_transport_type_new(
+            module, st);
+    }
     if (st->TlsTransportType == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
@@ -203,12 +224,10 @@ make_tls_types(PyObject *module, ca_state *st)
 static int
 make_datagram_type(PyObject *module, ca_state *st)
 {
-    if (ca_datagram_base_fits(st)) {
-        st->DatagramType = make_type(module, &ca_datagram_spec,
-                                     (PyTypeObject *)st->StockDatagramBase);
-        return st->DatagramType == NULL ? -1 : 0;
-    }
-    return 0;
+    return ca_datagram_base_fits(st)
+               ? have_type(module, &st->DatagramType, &ca_datagram_spec,
+                           (PyTypeObject *)st->StockDatagramBase)
+               : 0;
 }
 
 /* Add the type to the module and let go of it: 1, 0 when there is none, -1
@@ -248,35 +267,36 @@ make_sync_types(PyObject *module, ca_state *st)
     if (fits <= 0) {
         return fits;
     }
-    if (make_coro_types(module, st) < 0 ||
-        make_special_types(module, st) < 0) {
-        return -1;
-    }
-    st->sync.CallType = make_type(module, &ca_synccall_spec, st->CoroType);
-    st->sync.LockType = make_type(module, &ca_lock_spec, NULL);
-    st->sync.EventType = make_type(module, &ca_event_spec, NULL);
-    st->sync.SemaphoreType = make_type(module, &ca_semaphore_spec, NULL);
-    st->sync.QueueType = make_type(module, &ca_queue_spec, NULL);
-    if (st->sync.SemaphoreType != NULL) {
-        st->sync.BoundedSemaphoreType = make_type(
-            module, &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
-    }
-    return PyErr_Occurred() ? -1 : 0;
+    return make_coro_types(module, st) < 0 ||
+                   make_special_types(module, st) < 0 ||
+                   have_type(module, &st->sync.CallType, &ca_synccall_spec,
+                             st->CoroType) < 0 ||
+                   have_type(module, &st->sync.LockType, &ca_lock_spec, NULL) <
+                       0 ||
+                   have_type(module, &st->sync.EventType, &ca_event_spec,
+                             NULL) < 0 ||
+                   have_type(module, &st->sync.SemaphoreType,
+                             &ca_semaphore_spec, NULL) < 0 ||
+                   have_type(module, &st->sync.QueueType, &ca_queue_spec,
+                             NULL) < 0
+               ? -1
+               : have_type(module, &st->sync.BoundedSemaphoreType,
+                           &ca_bounded_semaphore_spec, st->sync.SemaphoreType);
 }
 
 /* The native halves of the streams. */
 static int
 make_stream_types(PyObject *module, ca_state *st)
 {
-    if (make_coro_types(module, st) < 0) {
-        return -1;
-    }
-    st->ReaderType = make_type(module, &ca_reader_spec, NULL);
-    st->WriterType = make_type(module, &ca_writer_spec, NULL);
-    st->StreamProtocolType = make_type(module, &ca_stream_protocol_spec, NULL);
-    st->StreamCallType = make_type(module, &ca_call_spec, st->CoroType);
-    return st->ReaderType == NULL || st->WriterType == NULL ||
-                   st->StreamProtocolType == NULL || st->StreamCallType == NULL
+    return make_coro_types(module, st) < 0 ||
+                   have_type(module, &st->WriterType, &ca_writer_spec, NULL) <
+                       0 ||
+                   have_type(module, &st->StreamProtocolType,
+                             &ca_stream_protocol_spec, NULL) < 0 ||
+                   have_type(module, &st->StreamCallType, &ca_call_spec,
+                             st->CoroType) < 0 ||
+                   have_type(module, &st->ReaderType, &ca_reader_spec, NULL) <
+                       0
                ? -1
                : ca_streams_init(st);
 }
@@ -319,20 +339,40 @@ maker_of(PyObject *name)
     return -1;
 }
 
+/* All that go with it, or an exception, and then again when they are asked
+ * for next.  The collector waits, since finalizers, and other threads that run
+ * when they do, might ask meanwhile. */
+static int
+make_late(PyObject *module, ca_state *st, int maker)
+{
+    int collects = PyGC_Disable();
+    st->types_made |= 1u << maker;
+    int result = late[maker].make(module, st);
+    if (result < 0) {
+        st->types_made &= ~(1u << maker);
+        if (!PyErr_Occurred()) {       /* the interpreter may lose it */
+            PyErr_NoMemory();
+        }
+    }
+    if (collects) {
+        (void)PyGC_Enable();
+    }
+    return result;
+}
+
 PyObject *
 ca_types_getattr(PyObject *module, PyObject *name)
 {
     ca_state *st = PyModule_GetState(module);
     int maker = PyUnicode_Check(name) ? maker_of(name) : -1;
     PyObject *dict = PyModule_GetDict(module); /* borrowed */
-    PyObject *found = NULL;
-    if (maker >= 0 && (st->types_made & 1u << maker) == 0) {
-        st->types_made |= 1u << maker;
-        if (late[maker].make(module, st) < 0) {
-            return NULL;
-        }
-        found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+    if (maker >= 0 && (st->types_made & 1u << maker) == 0 &&
+        make_late(module, st, maker) < 0) {
+        return NULL;
     }
+    /* A finalizer may have asked for it between the search and this. */
+    PyObject *found = maker < 0 ? NULL : PyDict_GetItemWithError(dict, name);
+    Py_XINCREF(found);
     if (found == NULL && !PyErr_Occurred()) {
         PyErr_Format(PyExc_AttributeError,
                      "module 'casyncio._native' has no attribute '%S'", name);

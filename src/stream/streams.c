@@ -12,7 +12,7 @@ ca_streams_init(ca_state *st)
                        st->StockStreamWriter) < 0) {
         return -1;
     }
-    st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    Py_XSETREF(st->empty_bytes, PyBytes_FromStringAndSize(NULL, 0));
     if (st->empty_bytes == NULL) {
         return -1;
     }

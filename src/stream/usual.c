@@ -68,7 +68,7 @@ ca_usual_learn(ca_state *st, ca_usual_kind kind, PyTypeObject *native,
             PyTuple_SET_ITEM(known, i, found);
         }
     }
-    st->stream_methods[kind] = known;
+    Py_XSETREF(st->stream_methods[kind], known);
     return known == NULL ? -1 : 0;
 }
 

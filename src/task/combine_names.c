@@ -50,7 +50,7 @@ ca_combine_make_types(PyObject *module, ca_state *st)
         {NULL, &ca_timeout_spec, NULL},
         {NULL, &ca_group_spec, NULL},
     };
-    st->kw_msg = Py_BuildValue("(s)", "msg");
+    Py_XSETREF(st->kw_msg, Py_BuildValue("(s)", "msg"));
     if (st->kw_msg == NULL) {
         return -1;
     }
@@ -62,7 +62,7 @@ ca_combine_make_types(PyObject *module, ca_state *st)
             return -1;
         }
         if (types[i].where != NULL) {
-            *types[i].where = type;
+            Py_XSETREF(*types[i].where, type);
         } else {
             Py_DECREF(type);
         }
