@@ -3,7 +3,9 @@
  * Between vfork() and exec the child uses its parent's memory and stack while
  * the thread that made it stands still.  So it calls nothing that may lock or
  * allocate, and all signals are blocked until it has no handlers left: these
- * would run in the memory of the parent.
+ * would run in the memory of the parent.  sigprocmask() speaks for the one
+ * thread, as sigprocmask(2) tells; pthread_sigmask() would bind a build to
+ * glibc 2.32, where it moved.
  */
 #include "base/spawn.h"
 
@@ -99,12 +101,12 @@ ca_spawn_run(const ca_spawn *spawn)
     sigset_t all, mask;
     volatile int err = 0;
     (void)sigfillset(&all);
-    if (pthread_sigmask(SIG_SETMASK, &all, &mask) != 0) {
+    if (sigprocmask(SIG_SETMASK, &all, &mask) != 0) {
         return -EINVAL;
     }
     pid_t pid = split(spawn, &mask, &err);
     int failed = pid < 0 ? errno : err;
-    (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     if (pid > 0 && failed != 0) {
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
         }

@@ -352,11 +352,12 @@ END["everything open in a daemon thread"] = (
     + "import threading, time\nthreading.Thread(target=loop.run_forever, daemon=True).start()\n"
     "time.sleep(0.05)\n"
 )
-# A put() that waits complains on asyncio's loop too, when the loop is closed under it.
+# How many complain: a put() that waits does on asyncio's loop too, when the loop is closed under
+# it; of those that go with their loop, the ones that the collector comes to later.
 PUTS = {
-    "everything open": 2,
-    "everything open, the loop closed": 2,
-    "everything open, the loop gone": 2,
+    "everything open": [2],
+    "everything open, the loop closed": [2],
+    "everything open, the loop gone": [0, 1, 2],
 }
 CLOSING = "while closing generator" if sys.version_info >= (3, 14) else "in:"
 PUT_IGNORED = f"Exception ignored {CLOSING} <coroutine object Queue.put"
@@ -367,7 +368,8 @@ def test_the_interpreter_ends_normally_with(child, kind):
     result = child.run(END[kind], timeout=20)
     assert result.status == 0, result.err
     ignored = re.findall(r"^Exception ignored.*?(?= at 0x|$)", result.err, re.M)
-    assert ignored == [PUT_IGNORED] * PUTS.get(kind, 0) and "Fatal" not in result.err, result.err
+    assert set(ignored) <= {PUT_IGNORED} and "Fatal" not in result.err, result.err
+    assert len(ignored) in PUTS.get(kind, [0]), result.err
 
 
 def run_subinterpreter(code):

@@ -29,6 +29,23 @@ def run_child(start):
 
     return loop.run_until_complete(main()) == b"x"
 
+def dict_tells_of_shortage():
+    grown = {}
+    for key in "abcde":
+        grown[key] = 0
+    _testcapi.set_nomemory(0, 1)
+    try:
+        grown.setdefault("f")
+    except MemoryError:
+        return True
+    except SystemError:
+        return False
+    finally:
+        _testcapi.remove_mem_hooks()
+
+if not dict_tells_of_shortage():
+    print("null")
+    raise SystemExit
 failed = []
 for start in range(1, 150, 3):
     pid = os.fork()
@@ -70,7 +87,10 @@ print(gc.isenabled())
 @pytest.mark.ours("asyncio makes no types late")
 @pytest.mark.skipif(importlib.util.find_spec("_testcapi") is None, reason="no _testcapi here")
 def test_a_type_that_memory_was_too_short_for_is_made_when_it_is_asked_for_again(child):
-    assert json.loads(child.ok(SHORTAGE, timeout=120)) == []
+    failed = json.loads(child.ok(SHORTAGE, timeout=120))
+    if failed is None:
+        pytest.skip("this Python's dicts lose a MemoryError, with which it makes broken types")
+    assert failed == []
 
 
 @pytest.mark.ours("asyncio makes no types late")

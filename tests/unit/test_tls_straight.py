@@ -9,6 +9,7 @@ import ssl
 import threading
 
 import pytest
+from malloced import malloced_nbytes
 from tls_openssl import Library
 from tls_peers import client_context, peer, server_context
 from tls_protocols import Buffered, Recorder, pair, run
@@ -564,3 +565,28 @@ def test_loops_of_two_threads_share_their_contexts(loop, engine, loop_class, mak
         thread.join(60)
         assert not thread.is_alive()
     assert failures == []
+
+
+@pytest.mark.skipif(malloced_nbytes() is None, reason="this libc has no mallinfo2()")
+def test_connections_that_send_in_turn_share_the_memory_for_records(loop, engine):
+    nbytes, count = 1 << 18, 24
+
+    async def say(ours, theirs, data):
+        theirs.data.clear()
+        ours.transport.write(data)
+        await theirs.until(lambda: len(theirs.data) == len(data))
+
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            busy = await stack.enter_async_context(pair(loop))
+            await say(*busy, bytes(nbytes))
+            idle = [await stack.enter_async_context(pair(loop)) for _ in range(count)]
+            for one in idle:
+                await say(*one, b"once")
+            before = malloced_nbytes()
+            for one in idle:
+                await say(*busy, bytes(nbytes))
+                await say(*one, b"again")
+            return malloced_nbytes() - before
+
+    assert run(loop, main()) < count * 32 * 1024
